@@ -1,0 +1,156 @@
+"""
+All errors that EVS raises on purpose. Pure.
+
+    EvsError                     a reason and, as metadata, every number in the message
+    +-- RequestError             the caller must change something; a retry gives the same answer
+    |     +-- InvalidRequest         a field that no account's state could make right
+    |     +-- OutOfBounds            beyond a bound of ``limits``
+    |     +-- UnknownAccount         the exchange has no such account
+    |     +-- EventConflict          a known sequence with other content
+    |     +-- SequenceGap            not the next sequence of its source
+    |     +-- StaleEpoch             an epoch older than the source's current one
+    |     +-- NotServed              a method of the contract that this version does not serve
+    +-- OperatingError           nothing wrong with the request; retry later
+    |     +-- Overloaded             a bounded room is full
+    |     +-- StoreUnavailable       the answer needs Postgres, which is away
+    |     +-- Recovering             not yet serving
+    |     +-- ShuttingDown           no longer serving
+    |     +-- Fenced                 a newer start has taken over the database
+    +-- ConfigError              at start only; lists every problem at once
+    +-- InputError               a file given to a command cannot be used; names file and line
+
+``rpc_status`` maps each to a gRPC status; the bridge uses the same reasons.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class EvsError(Exception):
+    """
+    An expected failure, told to whoever asked.
+
+    Args:
+        message: One sentence for a person: the thing, the value, the bound.
+        metadata: Every number in the message, by name, for a program.
+    """
+
+    reason: ClassVar[str] = "INTERNAL"
+
+    def __init__(self, message: str, **metadata: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata: Mapping[str, str] = {name: str(value) for name, value in metadata.items()}
+
+
+class RequestError(EvsError):
+    """The caller must change something; a retry gives the same answer."""
+
+
+class InvalidRequest(RequestError):
+    """
+    A field that no state could make right.
+
+    Args:
+        field: Name of the field on the wire.
+    """
+
+    reason = "INVALID_REQUEST"
+
+    def __init__(self, field: str, message: str, **metadata: object) -> None:
+        super().__init__(message, **metadata)
+        self.field = field
+
+
+class OutOfBounds(RequestError):
+    """
+    A value, or what it would lead to, is beyond a bound of ``limits``.
+
+    Args:
+        field: Name of the field on the wire, or of the amount that would leave its bounds.
+    """
+
+    reason = "OUT_OF_BOUNDS"
+
+    def __init__(self, field: str, message: str, **metadata: object) -> None:
+        super().__init__(message, **metadata)
+        self.field = field
+
+
+class UnknownAccount(RequestError):
+    """The exchange has no such account."""
+
+    reason = "UNKNOWN_ACCOUNT"
+
+    def __init__(self, account_id: int) -> None:
+        super().__init__(f"account {account_id} does not exist on the exchange", account_id=account_id)
+
+
+class EventConflict(RequestError):
+    """A sequence that was applied with other content."""
+
+    reason = "EVENT_CONFLICT"
+
+
+class SequenceGap(RequestError):
+    """Not the next sequence of its source."""
+
+    reason = "SEQUENCE_GAP"
+
+
+class StaleEpoch(RequestError):
+    """An epoch older than the source's current one."""
+
+    reason = "STALE_EPOCH"
+
+
+class NotServed(RequestError):
+    """A method of the contract that this version does not serve."""
+
+    reason = "NOT_SERVED"
+
+
+class OperatingError(EvsError):
+    """Nothing wrong with the request; retry later."""
+
+
+class Overloaded(OperatingError):
+    """A bounded room is full."""
+
+    reason = "OVERLOADED"
+
+
+class StoreUnavailable(OperatingError):
+    """The answer needs Postgres, which is away."""
+
+    reason = "STORE_UNAVAILABLE"
+
+
+class Recovering(OperatingError):
+    """Not yet serving: state is being read."""
+
+    reason = "RECOVERING"
+
+
+class ShuttingDown(OperatingError):
+    """No longer serving."""
+
+    reason = "SHUTTING_DOWN"
+
+
+class Fenced(OperatingError):
+    """A newer start of EVS has taken over the database; this one may write no more."""
+
+    reason = "FENCED"
+
+
+class ConfigError(EvsError):
+    """Settings that cannot work; lists every problem at once. Exit status 2."""
+
+    reason = "CONFIG"
+
+
+class InputError(EvsError):
+    """A file given to a command cannot be used; names file and line. Exit status 2."""
+
+    reason = "INPUT"

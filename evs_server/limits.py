@@ -1,0 +1,88 @@
+"""
+Every bound of the service, each with its reason, and the relations that must hold between them.
+
+Lives here: numbers that refuse, cut off or size something. Not here: settings an operator may change (``config``).
+Pure; imports nothing. The assertions at the end run at import: a bound that breaks another cannot start.
+"""
+
+from typing import Final
+
+BP_PER_SHARE: Final = 10_000
+"""One share in basis points; every notional is divided by it (DESIGN 2.1)."""
+
+EXACT_MAX: Final = 2**53 - 1
+"""Largest integer that JSON readers keep exactly: ids, ticks, sequences and every published amount stay within it."""
+
+MONEY_CENTS_MAX: Final = EXACT_MAX
+"""Largest magnitude of cash, net flow, realized, basis, equity, position value and unrealized of one account."""
+
+PROFIT_CENTS_MAX: Final = 2**52 - 1
+"""Largest magnitude of ``equity - net_flow``: the day change subtracts two of them and must stay within EXACT_MAX."""
+
+PRICE_CENTS_MAX: Final = 10**12
+"""Ten billion dollars a share. ``rest_bp * price`` of the split notional must fit into an int64."""
+
+QUANTITY_BP_MAX: Final = EXACT_MAX
+"""Largest magnitude of a trade and of a position."""
+
+FEE_CENTS_MAX: Final = 10**12
+"""Fee of one leg: as large as a price may be."""
+
+TICK_TIME_MS_MAX: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999: Postgres and Python both still know it."""
+
+POSITIONS_PER_ACCOUNT_MAX: Final = 4_096
+"""Symbols one account may ever have held; bounds the sums that ``QUIET_*`` make safe."""
+
+QUIET_MONEY_CENTS: Final = 2**50
+"""An account whose cash, net flow and realized stay below this needs no exact check of its sums ..."""
+
+QUIET_POSITION_CENTS: Final = 2**38
+"""... as long as each of its positions is worth, and cost, less than this ($2.7 billion)."""
+
+ACCOUNTS_MAX: Final = 5_000_000
+"""Accounts in one process; beyond it new ones are refused as over capacity."""
+
+SYMBOLS_MAX: Final = 1_000_000
+"""Symbols in one process."""
+
+SOURCE_BYTES_MAX: Final = 64
+"""Length of a sender's name."""
+
+SOURCES_MAX: Final = 1_024
+"""Senders remembered; each may hold DIGESTS_KEPT digests of 8 bytes."""
+
+DIGESTS_KEPT: Final = 65_536
+"""Sequences per source whose content is remembered, to tell a repeat from a conflict (DESIGN 5)."""
+
+SETTLEMENTS_KEPT: Final = 1_000_000
+"""Settlement ids of unsequenced callers that are remembered to recognise a retry."""
+
+REASON_BYTES_MAX: Final = 256
+"""Length of the text on a flow."""
+
+BATCH_EVENTS_MAX: Final = 65_536
+"""Events in one StreamEventsRequest."""
+
+BATCH_ACCOUNTS_MAX: Final = 1_000
+"""Accounts in one BatchGetEquity."""
+
+PARKED_EVENTS_MAX: Final = 100_000
+"""Events waiting for their account to be loaded; beyond it the sender is told to slow down."""
+
+VERSION_START_BITS: Final = 32
+"""A process's versions begin at its start number shifted by this: 2**32 passes a start, 2**21 starts."""
+
+FLUSH_DELAY_MS: Final = 100
+"""An event waits at most this long in memory before it is handed to the writer."""
+
+PERCENT_E4_MAX: Final = 9_999_999_999
+"""Day change in percent is clamped to +-999,999.9999, which NUMERIC(10,4) holds."""
+
+assert BP_PER_SHARE * PRICE_CENTS_MAX < 2**63, "the rest of a split notional must not wrap"
+assert MONEY_CENTS_MAX <= EXACT_MAX
+assert 2 * PROFIT_CENTS_MAX <= EXACT_MAX, "a day change is the difference of two profits"
+assert POSITIONS_PER_ACCOUNT_MAX * QUIET_POSITION_CENTS <= QUIET_MONEY_CENTS, "all quiet positions together are quiet"
+assert 3 * QUIET_MONEY_CENTS <= PROFIT_CENTS_MAX, "cash, positions and net flow, all quiet, keep the profit in bounds"
+assert 2 * QUIET_MONEY_CENTS <= MONEY_CENTS_MAX, "cash and positions, all quiet, keep the equity in bounds"
+assert 1_000 * (EXACT_MAX + 1) <= 2**63, "the long division of the percentage multiplies a remainder by 1,000"
