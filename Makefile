@@ -1,27 +1,30 @@
 # Two commands for a newcomer: `make demo` and `make test`. `make help` lists the rest.
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
-READY  := $(VENV)/.ready
-# buf and the generators are found beside the interpreter that runs them.
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+READY   := $(VENV)/.ready
+QUIETLY := --quiet --disable-pip-version-check
+# Debian splits the part of venv that brings pip into a package of its own; a pip of the system can stand in for it.
+MAKE_VENV = { $(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 || \
+	  { $(PYTHON) -m venv --clear --without-pip $(VENV) && \
+	    $(PYTHON) -m pip --python $(BIN)/python install $(QUIETLY) pip 2>/dev/null; } || \
+	  { rm -rf $(VENV); echo "Python cannot make a virtual environment (on Debian and Ubuntu: apt-get install python3-venv)"; exit 1; }; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check gen fmt lock clean
+.PHONY: help setup demo test test-faults mutants bench check gen contract-baseline fmt lock clean
 
 help:  ## list the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## install everything into .venv (the other commands do it by themselves)
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "EVS needs Python 3.11 or newer; this is `$(PYTHON) --version`. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
-	  { echo "Python's venv module is missing (on Debian: apt-get install python3-venv)"; rm -rf $(VENV); exit 1; }
-	@echo "Installing into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	  { echo "EVS needs Python 3.11 or newer; '$(PYTHON)' is not. Name another: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(MAKE_VENV)
+	@echo "Installing into $(VENV) (a minute or two, once) ..."
+	@$(BIN)/python -m pip install $(QUIETLY) --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install $(QUIETLY) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(READY)  ## run everything on this machine: database, EVS, bridge, page and a small exchange (Ctrl-C stops it)
@@ -30,17 +33,31 @@ demo: $(READY)  ## run everything on this machine: database, EVS, bridge, page a
 test: $(READY)  ## run the test suite
 	$(BIN)/python -m pytest
 
+test-faults: $(READY)  ## what takes minutes: thousands of simulated worlds, hundreds of crashes, a database that comes and goes
+	$(BIN)/python -m pytest -m "faults or not faults" tests/simulation tests/faults tests/e2e/test_plain_sender.py
+
+mutants: $(READY)  ## show that the tests notice: apply each known mistake to a copy and see its tests fail
+	$(BIN)/python tools/mutants.py
+
+bench: $(READY)  ## measure EVS against what the machine can do; writes bench/results/latest.json
+	$(BIN)/python -m bench.startup
+
 check: $(READY)  ## lint, types, layers, contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy evs_server clients/python/evs_client tests tools
+	$(BIN)/mypy evs_server clients/python/evs_client tests tools bench
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
 	$(BIN)/python tools/check_contract.py
 
 gen: $(READY)  ## generate evs.v1 from proto/
-	$(BIN)/buf generate
+	@# buf looks for its generators on the PATH.
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/buf generate
+
+# `make check` holds the contract to this image. Move it when a release has promised what is new, or a break is agreed on.
+contract-baseline: $(READY)  ## make the contract as it stands the one that may not be broken
+	$(BIN)/buf build --exclude-source-info --output proto/evs.v1.binpb
 
 fmt: $(READY)  ## format code and contract
 	$(BIN)/ruff check --fix-only --quiet .
@@ -51,5 +68,5 @@ lock: $(READY)  ## resolve the dependencies again and write requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command "make lock" --group dev --output-file requirements.lock pyproject.toml
 
-clean:  ## remove what the commands above have made, the demo's database included
-	rm -rf $(VENV) .evs .hypothesis .pytest_cache .mypy_cache .ruff_cache
+clean:  ## remove what the commands above have made here (EVS_DATA_DIR, where the demo's accounts are, stays)
+	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

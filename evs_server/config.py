@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default_factory=_default_data_dir, description="embedded database, spool and development keys"
     )
+    spool_bytes: int = Field(
+        2**30, ge=2**20, description="size of the spool, which keeps what a database that is away cannot take"
+    )
     listen: Address = Field("127.0.0.1:50051", description="gRPC, for everyone")
     ingest_listen: Address | None = Field(
         None, description="gRPC, for senders alone; absent: they share the first listener"
@@ -63,11 +66,27 @@ class Settings(BaseSettings):
     session_roll: time = Field(time(0, 0), description="when the session rolls, HH:MM in that zone")
     stale_price_seconds: int = Field(86_400, ge=1, description="age at which a mark is flagged STALE_PRICE")
     heartbeat_seconds: float = Field(15.0, gt=0, le=3_600, description="silence after which a stream sends a heartbeat")
+    takeover_seconds: int = Field(
+        10, ge=1, le=3_600, description="silence after which an EVS that leads is replaced by one that waits"
+    )
     push_per_second: float = Field(
         4.0, gt=0, le=1_000, description="equity frames a second that the bridge sends for one account"
     )
     origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="further origins, comma-separated, whose pages may open the websocket"
+    )
+    reconcile_seconds: int = Field(
+        300, ge=0, description="between two checks against the exchange's tables; 0 is never"
+    )
+    reconcile_grace_seconds: float = Field(
+        30.0, gt=0, le=600, description="how long a difference must stand before it counts"
+    )
+    reconcile_repair: bool = Field(
+        False, description="whether the checks correct what they can explain, or only report"
+    )
+    retention_days: int = Field(400, ge=0, description="age at which a month of history is dropped; 0 is never")
+    reconcile_cents_max: int = Field(
+        100_000_000, ge=0, description="most money in cents that one check may correct; beyond it nothing is"
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least severity that is logged")
 
@@ -101,7 +120,8 @@ def load(**overrides: object) -> Settings:
         return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         problems = [
-            f"EVS_{'.'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            f"EVS_{'.'.join(str(part) for part in problem['loc']).upper()}: "
+            f"{problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors()
         ]
         raise ConfigError("\n".join(problems)) from None

@@ -10,10 +10,12 @@ All errors that EVS raises on purpose. Pure.
     |     +-- SequenceGap            not the next sequence of its source
     |     +-- StaleEpoch             an epoch older than the source's current one
     |     +-- NotServed              a method of the contract that this version does not serve
+    |     +-- Unauthenticated        no token, or one that is not good
     +-- OperatingError           nothing wrong with the request; retry later
     |     +-- Overloaded             a bounded room is full
     |     +-- StoreUnavailable       the answer needs Postgres, which is away
     |     +-- Recovering             not yet serving
+    |     +-- Following              another EVS leads on the same database
     |     +-- ShuttingDown           no longer serving
     |     +-- Fenced                 a newer start has taken over the database
     +-- ConfigError              at start only; lists every problem at once
@@ -110,6 +112,12 @@ class NotServed(RequestError):
     reason = "NOT_SERVED"
 
 
+class Unauthenticated(RequestError):
+    """No token, or one that is not good: expired, ill-formed, of another issuer, signed with another key."""
+
+    reason = "UNAUTHENTICATED"
+
+
 class OperatingError(EvsError):
     """Nothing wrong with the request; retry later."""
 
@@ -130,6 +138,24 @@ class Recovering(OperatingError):
     """Not yet serving: state is being read."""
 
     reason = "RECOVERING"
+
+
+class Following(OperatingError):
+    """
+    Another EVS leads on the same database; this one would take over.
+
+    Args:
+        leader: What the other one calls itself, such as its address; empty if it does not say.
+    """
+
+    reason = "FOLLOWING"
+
+    def __init__(self, leader: str) -> None:
+        super().__init__(
+            f"this EVS does not serve: {leader or 'another one'} leads on its database; call that one, or retry with"
+            " backoff, this one takes over when it ends",
+            leader=leader,
+        )
 
 
 class ShuttingDown(OperatingError):

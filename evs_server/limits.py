@@ -28,8 +28,8 @@ QUANTITY_BP_MAX: Final = EXACT_MAX
 FEE_CENTS_MAX: Final = 10**12
 """Fee of one leg: as large as a price may be."""
 
-TICK_TIME_MS_MAX: Final = 253_402_300_799_999
-"""The last millisecond of the year 9999: Postgres and Python both still know it."""
+TICK_TIME_MS_MAX: Final = 253_370_764_799_999
+"""The last millisecond of the year 9998: Python's calendar still knows the sessions around it."""
 
 POSITIONS_PER_ACCOUNT_MAX: Final = 4_096
 """Symbols one account may ever have held; bounds the sums that ``QUIET_*`` make safe."""
@@ -55,11 +55,47 @@ SOURCES_MAX: Final = 1_024
 DIGESTS_KEPT: Final = 65_536
 """Sequences per source whose content is remembered, to tell a repeat from a conflict (DESIGN 5)."""
 
-SETTLEMENTS_KEPT: Final = 1_000_000
-"""Settlement ids of unsequenced callers that are remembered to recognise a retry."""
+UNDURABLE_EVENTS_MAX: Final = 10_000_000
+"""Events of one source that may be applied and not durable: each is remembered (8 bytes) until it is."""
+
+SETTLEMENTS_KEPT: Final = 262_144
+"""Settlement ids of unsequenced callers that are remembered to recognise a retry; about 100 bytes each."""
+
+MESSAGE_BYTES_MAX: Final = 2**20
+"""Size of one gRPC message that is read; a larger one is refused before it is parsed."""
+
+STREAMS_PER_CONNECTION_MAX: Final = 20_000
+"""Calls at one time on one connection: a bridge follows each of its accounts with one."""
+
+STUCK_READER_SECONDS: Final = 30
+"""A reader whose connection has taken nothing for so long is cut off."""
+
+LOADS_MAX: Final = 10_000
+"""Unknown accounts being looked up at one time; a flood beyond it is told to slow down."""
 
 REASON_BYTES_MAX: Final = 256
 """Length of the text on a flow."""
+
+PARKED_EVENTS_MAX: Final = 100_000
+"""Events waiting for their account to be read; beyond it the sender is told to slow down."""
+
+NEWCOMER_MS: Final = 600_000
+"""How long after its load an account's flows are held against the exchange's tables: no announcement takes longer."""
+
+IMPORT_TRADES_MAX: Final = 10_000
+"""Trades that the first import remembers by their id, in case they are announced only after it."""
+
+CORRECTIONS_MAX: Final = 100
+"""Accounts that one pass of reconciliation may correct; where more seem wrong, it is something else that is."""
+
+DIFFERENCES_KEPT: Final = 10_000
+"""Accounts whose differences from the exchange's tables are remembered; those beyond are counted."""
+
+EXPLAINING_TRADES_MAX: Final = 1_000
+"""Newest rows of ``trades`` among which the lost ones of an account are looked for."""
+
+RECOMPUTED_ACCOUNTS_MAX: Final = 100
+"""Accounts in one Recompute: each is read with all its trades."""
 
 BATCH_EVENTS_MAX: Final = 65_536
 """Events in one StreamEventsRequest."""
@@ -67,11 +103,14 @@ BATCH_EVENTS_MAX: Final = 65_536
 BATCH_ACCOUNTS_MAX: Final = 1_000
 """Accounts in one BatchGetEquity."""
 
-PARKED_EVENTS_MAX: Final = 100_000
-"""Events waiting for their account to be loaded; beyond it the sender is told to slow down."""
-
 VERSION_START_BITS: Final = 32
 """A process's versions begin at its start number shifted by this: 2**32 passes a start, 2**21 starts."""
+
+CHECKPOINT_ROWS_PER_ACCOUNT: Final = 10
+"""A checkpoint writes one row per account, so at this many rows per account it costs a tenth of them ..."""
+
+CHECKPOINT_ROWS_MIN: Final = 100_000
+"""... and never comes more often than this: so many rows are read in a fraction of a second."""
 
 FLUSH_DELAY_MS: Final = 100
 """An event waits at most this long in memory before it is handed to the writer."""
@@ -85,4 +124,5 @@ assert 2 * PROFIT_CENTS_MAX <= EXACT_MAX, "a day change is the difference of two
 assert POSITIONS_PER_ACCOUNT_MAX * QUIET_POSITION_CENTS <= QUIET_MONEY_CENTS, "all quiet positions together are quiet"
 assert 3 * QUIET_MONEY_CENTS <= PROFIT_CENTS_MAX, "cash, positions and net flow, all quiet, keep the profit in bounds"
 assert 2 * QUIET_MONEY_CENTS <= MONEY_CENTS_MAX, "cash and positions, all quiet, keep the equity in bounds"
+assert UNDURABLE_EVENTS_MAX > DIGESTS_KEPT > 0
 assert 1_000 * (EXACT_MAX + 1) <= 2**63, "the long division of the percentage multiplies a remainder by 1,000"

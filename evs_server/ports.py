@@ -4,10 +4,22 @@ The seams between rooms: who hands what to whom. Pure; protocols only.
 Data flows one way. A sink is handed values and can call nothing back; siblings meet only here, wired by ``app``.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from evs_server.model import ExchangeAccount, ExchangeImport, Flush, Recovered, Valuation
+from evs_server.errors import RequestError
+from evs_server.model import (
+    Change,
+    Correction,
+    ExchangeAccount,
+    ExchangeImport,
+    Flush,
+    Holdings,
+    Ledger,
+    Recovered,
+    SettledTrade,
+    Valuation,
+)
 
 
 class ValuationSink(Protocol):
@@ -34,12 +46,13 @@ class FlushSink(Protocol):
 class AccountLookup(Protocol):
     """Makes accounts known to the engine that the exchange created later."""
 
-    async def ensure(self, account_ids: Collection[int]) -> frozenset[int]:
+    async def ensure(self, account_ids: Collection[int]) -> Mapping[int, RequestError]:
         """
         Load what is not known yet.
 
         Returns:
-            The ids that the exchange does not have.
+            The accounts that cannot be had, each with the reason: the exchange does not have it, or its numbers there
+            are beyond the bounds.
 
         Raises:
             StoreUnavailable: If Postgres, which knows, is away.
@@ -78,4 +91,53 @@ class Store(ExchangeTables, Protocol):
 
     async def close(self) -> None:
         """Let go of all connections."""
+        ...
+
+
+class ExchangeLedger(Protocol):
+    """Reads cash and quantities as AccountService has written them."""
+
+    async def read_ledgers(self, account_ids: Collection[int], *, with_trades: bool = False) -> Mapping[int, Ledger]:
+        """
+        Those of the accounts that exist, read in one transaction that sees one moment.
+
+        Raises:
+            StoreUnavailable: If the database is away.
+        """
+        ...
+
+
+class Books(Protocol):
+    """Our side of reconciliation: live numbers, and the one door through which they are corrected."""
+
+    def account_ids(self) -> Sequence[int]:
+        """All accounts in memory."""
+        ...
+
+    def holdings(self, account_id: int) -> Holdings | None:
+        """An account's live numbers, or None if it is not in memory."""
+        ...
+
+    def is_quiet(self, account_id: int) -> bool:
+        """Whether nothing of a known account is under way: all that was applied is valued, and nothing is parked."""
+        ...
+
+    def watermarks(self) -> Mapping[str, tuple[int, int, int]]:
+        """Epoch, applied and durable sequence of each source."""
+        ...
+
+    def applied_trades(self, account_id: int, trades: Sequence[SettledTrade]) -> Collection[int]:
+        """Ids of those of an account's trades that are known to be in its books; others may be, too."""
+        ...
+
+    def correct(self, correction: Correction, theirs: Ledger) -> Sequence[Change]:
+        """
+        Apply a correction, whole; it is flushed soon, in one transaction with its record.
+
+        Args:
+            theirs: The exchange's side of the account, with all its trades, which the correction brings ours to.
+
+        Raises:
+            OutOfBounds: If it would take the account out of bounds; nothing has changed then.
+        """
         ...

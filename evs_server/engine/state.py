@@ -1,0 +1,220 @@
+"""
+The engine's state as columns: what changed, everything, back again, and a digest of it. Pure.
+
+Sums (an account's position value and unrealized) are not kept: they are made from scratch when state is restored.
+"""
+
+import hashlib
+from dataclasses import astuple, fields
+
+import numpy as np
+
+from evs_server.engine.bounds import make_loud
+from evs_server.engine.tables import Book, RowSet
+from evs_server.engine.valuation import position_values, sum_from_scratch
+from evs_server.engine.views import latest_columns
+from evs_server.limits import BP_PER_SHARE, QUIET_MONEY_CENTS, QUIET_POSITION_CENTS
+from evs_server.model import (
+    AccountColumns,
+    Columns,
+    EngineMeta,
+    EngineState,
+    Int64Array,
+    MarkColumns,
+    PositionColumns,
+    SnapshotColumns,
+)
+
+
+class Unsaved:
+    """Rows that changed since they were last captured."""
+
+    def __init__(self) -> None:
+        self.accounts = RowSet()
+        self.positions = RowSet()
+        self.symbols = RowSet()
+
+    def drain(self) -> tuple[Int64Array, Int64Array, Int64Array]:
+        """Account, position and symbol rows, each ascending; none are left."""
+        return self.accounts.drain(), self.positions.drain(), self.symbols.drain()
+
+
+def export(
+    book: Book,
+    meta: EngineMeta,
+    dirty: RowSet,
+    moved: RowSet,
+    rows: tuple[Int64Array, Int64Array, Int64Array] | None,
+) -> EngineState:
+    """Copies of some rows (accounts, positions, symbols) as they are now, or of all."""
+    accounts, positions, symbols = book.accounts, book.positions, book.symbols
+    a, p, s = rows or (np.arange(accounts.count), np.arange(positions.count), np.arange(symbols.count))
+    is_dirty = np.zeros(accounts.count, np.int64)
+    is_dirty[dirty.rows()] = 1
+    has_moved = np.zeros(symbols.count, np.int64)
+    has_moved[moved.rows()] = 1
+    return EngineState(
+        meta,
+        AccountColumns(
+            accounts.account_id[a],
+            accounts.cash_cents[a],
+            accounts.net_flow_cents[a],
+            accounts.realized_cents[a],
+            accounts.base_equity_cents[a],
+            accounts.base_net_flow_cents[a],
+            accounts.has_base[a].astype(np.int64),
+            is_dirty[a],
+        ),
+        PositionColumns(
+            accounts.account_id[positions.account_row[p]],
+            symbols.symbol_id[positions.symbol_row[p]],
+            positions.quantity_bp[p],
+            positions.basis_cents[p],
+            positions.realized_cents[p],
+            positions.valued_quantity_bp[p],
+            positions.valued_basis_cents[p],
+            positions.valued_realized_cents[p],
+            positions.updated_ms[p],
+            positions.listed[p].astype(np.int64),
+        ),
+        MarkColumns(
+            symbols.symbol_id[s],
+            symbols.price_cents[s],
+            symbols.source[s],
+            symbols.mark_time_ms[s],
+            symbols.valued_price_cents[s],
+            symbols.valued_source[s],
+            symbols.valued_time_ms[s],
+            has_moved[s],
+        ),
+    )
+
+
+def restore(
+    book: Book, saved: EngineState, latest: SnapshotColumns
+) -> tuple[Int64Array, Int64Array, Int64Array, Int64Array]:
+    """
+    Fill empty tables with a saved state, and make the sums that follow from it.
+
+    Returns:
+        What ``Changes.resume`` takes: rows of dirty accounts, of positions not yet valued as they are, of symbols whose
+        mark has moved, and of those whose mark is not yet the valued one.
+    """
+    _restore_marks(book, saved.marks)
+    _restore_accounts(book, saved.accounts)
+    _restore_positions(book, saved.positions)
+    _restore_latest(book, latest)
+    accounts, positions, symbols = book.accounts, book.positions, book.symbols
+    every = slice(0, positions.count)
+    price = symbols.valued_price_cents[positions.symbol_row[every]]
+    quantity, basis = positions.valued_quantity_bp[every], positions.valued_basis_cents[every]
+    positions.value_cents[every] = position_values(quantity, price, basis)
+    np.add.at(accounts.unpriced_count, positions.account_row[every], ((quantity != 0) & (price == 0)).astype(np.int32))
+    sums = sum_from_scratch(book)
+    accounts.position_value_cents[: accounts.count], accounts.unrealized_cents[: accounts.count] = sums
+    for row in loud_accounts(book, np.arange(accounts.count)):
+        make_loud(book, row)
+    untouched = (
+        (positions.quantity_bp[every] == quantity)
+        & (positions.basis_cents[every] == basis)
+        & (positions.realized_cents[every] == positions.valued_realized_cents[every])
+    )
+    marks = saved.marks
+    set_again = (
+        (marks.changed != 0)
+        | (marks.price_cents != marks.valued_price_cents)
+        | (marks.source != marks.valued_source)
+        | (marks.mark_time_ms != marks.valued_time_ms)
+    )
+    # A position that no valuation has seen must be seen by the next, though it may be back where it began.
+    return (
+        np.flatnonzero(saved.accounts.dirty),
+        np.flatnonzero(~untouched | ~positions.listed[every]),
+        np.flatnonzero(marks.changed),
+        np.flatnonzero(set_again),
+    )
+
+
+def loud_accounts(book: Book, account_row: Int64Array) -> list[int]:
+    """Those of some accounts that are not quiet (``bounds``), judged by their live numbers."""
+    accounts, positions, symbols = book.accounts, book.positions, book.symbols
+    every = slice(0, positions.count)
+    shares = np.abs(positions.quantity_bp[every]) // BP_PER_SHARE + 1
+    price = np.maximum(symbols.price_cents[positions.symbol_row[every]], 1)
+    loud_positions = (shares > QUIET_POSITION_CENTS // price - 1) | (
+        np.abs(positions.basis_cents[every]) >= QUIET_POSITION_CENTS
+    )
+    loud = np.zeros(accounts.count, np.bool_)
+    loud[positions.account_row[every][loud_positions]] = True
+    for money in (accounts.cash_cents, accounts.net_flow_cents, accounts.realized_cents):
+        loud |= np.abs(money[: accounts.count]) >= QUIET_MONEY_CENTS
+    rows: list[int] = account_row[loud[account_row]].tolist()
+    return rows
+
+
+def digest(exported: EngineState) -> str:
+    """SHA-256, as hex, of everything that events decide: rows by id, without clock times and versions."""
+    sha = hashlib.sha256()
+    meta = exported.meta
+    sha.update(np.array([meta.tick, meta.session_start_ms, meta.tick_timed], "<i8").tobytes())
+    timeless = {"updated_ms", "mark_time_ms", "valued_time_ms"}
+    tables: list[tuple[Columns, tuple[Int64Array, ...]]] = [
+        (exported.accounts, (exported.accounts.account_id,)),
+        (exported.positions, (exported.positions.symbol_id, exported.positions.account_id)),
+        (exported.marks, (exported.marks.symbol_id,)),
+    ]
+    for columns, keys in tables:
+        order = np.lexsort(keys)
+        for field in fields(columns):
+            if field.name not in timeless:
+                sha.update(getattr(columns, field.name)[order].astype("<i8").tobytes())
+    return sha.hexdigest()
+
+
+def _restore_marks(book: Book, marks: MarkColumns) -> None:
+    symbols = book.symbols
+    for symbol_id in marks.symbol_id.tolist():
+        book.symbol_row_or_new(symbol_id)
+    every = slice(0, symbols.count)
+    symbols.price_cents[every] = marks.price_cents
+    symbols.source[every] = marks.source
+    symbols.mark_time_ms[every] = marks.mark_time_ms
+    symbols.valued_price_cents[every] = marks.valued_price_cents
+    symbols.valued_source[every] = marks.valued_source
+    symbols.valued_time_ms[every] = marks.valued_time_ms
+
+
+def _restore_accounts(book: Book, saved: AccountColumns) -> None:
+    accounts = book.accounts
+    for account_id in saved.account_id.tolist():
+        book.add_account(account_id)
+    every = slice(0, accounts.count)
+    accounts.cash_cents[every] = saved.cash_cents
+    accounts.net_flow_cents[every] = saved.net_flow_cents
+    accounts.realized_cents[every] = saved.realized_cents
+    accounts.base_equity_cents[every] = saved.base_equity_cents
+    accounts.base_net_flow_cents[every] = saved.base_net_flow_cents
+    accounts.has_base[every] = saved.has_base != 0
+
+
+def _restore_positions(book: Book, saved: PositionColumns) -> None:
+    positions = book.positions
+    for account_id, symbol_id in zip(saved.account_id.tolist(), saved.symbol_id.tolist(), strict=True):
+        book.add_position(book.account_row[account_id], book.symbol_row[symbol_id])
+    every = slice(0, positions.count)
+    positions.quantity_bp[every] = saved.quantity_bp
+    positions.basis_cents[every] = saved.basis_cents
+    positions.realized_cents[every] = saved.realized_cents
+    positions.valued_quantity_bp[every] = saved.valued_quantity_bp
+    positions.valued_basis_cents[every] = saved.valued_basis_cents
+    positions.valued_realized_cents[every] = saved.valued_realized_cents
+    positions.updated_ms[every] = saved.updated_ms
+    positions.listed[every] = saved.listed != 0
+    np.maximum.at(book.symbols.quantity_bp_max, positions.symbol_row[every], np.abs(saved.quantity_bp))
+
+
+def _restore_latest(book: Book, saved: SnapshotColumns) -> None:
+    assert len(saved) == book.accounts.count, "every account has a newest snapshot"
+    row = np.array([book.account_row[account_id] for account_id in saved.account_id.tolist()], np.int64)
+    for column, values in zip(latest_columns(book), astuple(saved), strict=True):
+        column[row] = values

@@ -1,0 +1,84 @@
+"""
+The vocabulary that all rooms share: events, snapshots, state. Plain values without behaviour. Pure.
+
+Money in cents, quantities in bp, times in unix milliseconds unless the name says otherwise. Columns are int64 arrays;
+entry ``i`` of each column of one object belongs to the same row.
+"""
+
+from evs_server.model.base import BoolArray, Columns, Flag, Int32Array, Int64Array, MarkSource, Side, UInt64Array
+from evs_server.model.events import Batch, CashRun, PriceRun, Run, TickRun, TradeRun
+from evs_server.model.exchange import (
+    Change,
+    CorrectedField,
+    Correction,
+    CorrectionColumns,
+    CorrectionKind,
+    ExchangeAccount,
+    ExchangeImport,
+    Holding,
+    Holdings,
+    Ledger,
+    SettledTrade,
+)
+from evs_server.model.flushes import (
+    Flush,
+    NewcomerColumns,
+    ParkedColumns,
+    Recovered,
+    SettlementColumns,
+    UnannouncedColumns,
+    Watermark,
+)
+from evs_server.model.state import (
+    AccountColumns,
+    EngineMeta,
+    EngineState,
+    MarkColumns,
+    PositionColumns,
+    SnapshotColumns,
+)
+from evs_server.model.valuations import PositionView, Snapshot, Valuation
+
+__all__ = [
+    "AccountColumns",
+    "Batch",
+    "BoolArray",
+    "CashRun",
+    "Change",
+    "Columns",
+    "CorrectedField",
+    "Correction",
+    "CorrectionColumns",
+    "CorrectionKind",
+    "EngineMeta",
+    "EngineState",
+    "ExchangeAccount",
+    "ExchangeImport",
+    "Flag",
+    "Flush",
+    "Holding",
+    "Holdings",
+    "Int32Array",
+    "Int64Array",
+    "Ledger",
+    "MarkColumns",
+    "MarkSource",
+    "NewcomerColumns",
+    "ParkedColumns",
+    "PositionColumns",
+    "PositionView",
+    "PriceRun",
+    "Recovered",
+    "Run",
+    "SettledTrade",
+    "SettlementColumns",
+    "Side",
+    "Snapshot",
+    "SnapshotColumns",
+    "TickRun",
+    "TradeRun",
+    "UInt64Array",
+    "UnannouncedColumns",
+    "Valuation",
+    "Watermark",
+]

@@ -1,0 +1,52 @@
+"""What all of the vocabulary is made of: columns, tables of them, and the enumerations of the contract. Pure."""
+
+from dataclasses import dataclass, fields
+from enum import IntEnum, IntFlag
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+Int64Array = npt.NDArray[np.int64]
+UInt64Array = npt.NDArray[np.uint64]
+Int32Array = npt.NDArray[np.int32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+class Side(IntEnum):
+    """Which side of a trade an account was on; numbered as on the wire."""
+
+    BUY = 1
+    SELL = 2
+
+
+class MarkSource(IntEnum):
+    """Where the price of a symbol or position comes from; numbered as on the wire."""
+
+    NONE = 0
+    MARK = 1
+    LAST_TRADE = 2
+    COST = 3
+
+
+class Flag(IntFlag):
+    """What to know about a valuation: bit ``n`` is number ``n`` of the wire's ``EquityFlag``."""
+
+    UNPRICED = 1 << 1
+    STALE_PRICE = 1 << 2
+    DEGRADED = 1 << 3
+    NO_BASE = 1 << 4
+    IDENTITY_VIOLATED = 1 << 5
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Columns of one table, all of the same length."""
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))
+
+    @classmethod
+    def empty(cls) -> Self:
+        """No rows."""
+        return cls(*(np.empty(0, np.int64) for _ in fields(cls)))
