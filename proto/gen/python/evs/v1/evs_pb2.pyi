@@ -251,14 +251,16 @@ class GetIngestStateRequest(_message.Message):
     def __init__(self, source: _Optional[str] = ..., wait_durable_sequence: _Optional[int] = ...) -> None: ...
 
 class GetIngestStateResponse(_message.Message):
-    __slots__ = ("epoch", "applied_sequence", "durable_sequence")
+    __slots__ = ("epoch", "applied_sequence", "durable_sequence", "degraded_since")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     APPLIED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     DURABLE_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_SINCE_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     applied_sequence: int
     durable_sequence: int
-    def __init__(self, epoch: _Optional[int] = ..., applied_sequence: _Optional[int] = ..., durable_sequence: _Optional[int] = ...) -> None: ...
+    degraded_since: int
+    def __init__(self, epoch: _Optional[int] = ..., applied_sequence: _Optional[int] = ..., durable_sequence: _Optional[int] = ..., degraded_since: _Optional[int] = ...) -> None: ...
 
 class EquityUpdate(_message.Message):
     __slots__ = ("account_id", "tick", "timestamp", "total_equity", "cash_balance", "position_value", "day_change", "day_change_percent", "unrealized_pnl", "realized_pnl")

@@ -29,7 +29,9 @@ class EquityValuationServiceStub:
     """Values every account of a fantasy exchange once per tick, and tells whoever may know.
 
     Events come in by the four `On...` methods or, in batches, by `StreamEvents`; valuations go out by reads and streams.
-    While EVS recovers or shuts down every method answers UNAVAILABLE: retry with backoff.
+    While EVS recovers or shuts down, and while another EVS leads on the same database, every method answers UNAVAILABLE:
+    retry with backoff. `google.rpc.ErrorInfo` then says why (RECOVERING, SHUTTING_DOWN, FOLLOWING) and, as `leader`, who
+    leads.
     """
 
     def __init__(self, channel):
@@ -104,7 +106,9 @@ class EquityValuationServiceServicer:
     """Values every account of a fantasy exchange once per tick, and tells whoever may know.
 
     Events come in by the four `On...` methods or, in batches, by `StreamEvents`; valuations go out by reads and streams.
-    While EVS recovers or shuts down every method answers UNAVAILABLE: retry with backoff.
+    While EVS recovers or shuts down, and while another EVS leads on the same database, every method answers UNAVAILABLE:
+    retry with backoff. `google.rpc.ErrorInfo` then says why (RECOVERING, SHUTTING_DOWN, FOLLOWING) and, as `leader`, who
+    leads.
     """
 
     def OnTradeSettled(self, request, context):
@@ -149,7 +153,8 @@ class EquityValuationServiceServicer:
     def OnCashAdjusted(self, request, context):
         """Books a deposit (positive) or a withdrawal (negative). A flow is never a profit: it moves equity and net flow alike.
 
-        Without `event_id` a caller that retries books twice: there is no other id on a flow.
+        Without `event_id` a caller that retries books twice: there is no other id on a flow. Write the exchange's balance first,
+        then call: for some minutes after EVS has first read an account, a flow that its balance does not show is not booked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,7 +165,7 @@ class EquityValuationServiceServicer:
         watermark moves. Refused events are named in the answer; the stream goes on.
 
         Ends with INVALID_ARGUMENT when a batch cannot be read at all: columns of different lengths, a run of no kind, a
-        sequenced batch without a source, too many events.
+        sequenced batch without a source, too many events; with OUT_OF_RANGE when its numbering is beyond 2^53 - 1.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -298,7 +303,9 @@ class EquityValuationService:
     """Values every account of a fantasy exchange once per tick, and tells whoever may know.
 
     Events come in by the four `On...` methods or, in batches, by `StreamEvents`; valuations go out by reads and streams.
-    While EVS recovers or shuts down every method answers UNAVAILABLE: retry with backoff.
+    While EVS recovers or shuts down, and while another EVS leads on the same database, every method answers UNAVAILABLE:
+    retry with backoff. `google.rpc.ErrorInfo` then says why (RECOVERING, SHUTTING_DOWN, FOLLOWING) and, as `leader`, who
+    leads.
     """
 
     @staticmethod

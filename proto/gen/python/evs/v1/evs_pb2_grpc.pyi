@@ -38,7 +38,9 @@ class EquityValuationServiceStub:
     """Values every account of a fantasy exchange once per tick, and tells whoever may know.
 
     Events come in by the four `On...` methods or, in batches, by `StreamEvents`; valuations go out by reads and streams.
-    While EVS recovers or shuts down every method answers UNAVAILABLE: retry with backoff.
+    While EVS recovers or shuts down, and while another EVS leads on the same database, every method answers UNAVAILABLE:
+    retry with backoff. `google.rpc.ErrorInfo` then says why (RECOVERING, SHUTTING_DOWN, FOLLOWING) and, as `leader`, who
+    leads.
     """
 
     @_typing.overload
@@ -75,14 +77,15 @@ class EquityValuationServiceStub:
     OnCashAdjusted: _grpc.UnaryUnaryMultiCallable[_evs_pb2.OnCashAdjustedRequest, _evs_pb2.OnCashAdjustedResponse]
     """Books a deposit (positive) or a withdrawal (negative). A flow is never a profit: it moves equity and net flow alike.
 
-    Without `event_id` a caller that retries books twice: there is no other id on a flow.
+    Without `event_id` a caller that retries books twice: there is no other id on a flow. Write the exchange's balance first,
+    then call: for some minutes after EVS has first read an account, a flow that its balance does not show is not booked.
     """
     StreamEvents: _grpc.StreamStreamMultiCallable[_evs_pb2.StreamEventsRequest, _evs_pb2.StreamEventsResponse]
     """The four kinds of event in batches, applied in the order sent; one answer a batch, and one more whenever the durable
     watermark moves. Refused events are named in the answer; the stream goes on.
 
     Ends with INVALID_ARGUMENT when a batch cannot be read at all: columns of different lengths, a run of no kind, a
-    sequenced batch without a source, too many events.
+    sequenced batch without a source, too many events; with OUT_OF_RANGE when its numbering is beyond 2^53 - 1.
     """
     GetIngestState: _grpc.UnaryUnaryMultiCallable[_evs_pb2.GetIngestStateRequest, _evs_pb2.GetIngestStateResponse]
     """How far EVS has come with one sender. All zeros for a source never seen. Ask after either side restarts, and send
@@ -117,7 +120,9 @@ class EquityValuationServiceAsyncStub(EquityValuationServiceStub):
     """Values every account of a fantasy exchange once per tick, and tells whoever may know.
 
     Events come in by the four `On...` methods or, in batches, by `StreamEvents`; valuations go out by reads and streams.
-    While EVS recovers or shuts down every method answers UNAVAILABLE: retry with backoff.
+    While EVS recovers or shuts down, and while another EVS leads on the same database, every method answers UNAVAILABLE:
+    retry with backoff. `google.rpc.ErrorInfo` then says why (RECOVERING, SHUTTING_DOWN, FOLLOWING) and, as `leader`, who
+    leads.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -151,14 +156,15 @@ class EquityValuationServiceAsyncStub(EquityValuationServiceStub):
     OnCashAdjusted: _aio.UnaryUnaryMultiCallable[_evs_pb2.OnCashAdjustedRequest, _evs_pb2.OnCashAdjustedResponse]  # type: ignore[assignment]
     """Books a deposit (positive) or a withdrawal (negative). A flow is never a profit: it moves equity and net flow alike.
 
-    Without `event_id` a caller that retries books twice: there is no other id on a flow.
+    Without `event_id` a caller that retries books twice: there is no other id on a flow. Write the exchange's balance first,
+    then call: for some minutes after EVS has first read an account, a flow that its balance does not show is not booked.
     """
     StreamEvents: _aio.StreamStreamMultiCallable[_evs_pb2.StreamEventsRequest, _evs_pb2.StreamEventsResponse]  # type: ignore[assignment]
     """The four kinds of event in batches, applied in the order sent; one answer a batch, and one more whenever the durable
     watermark moves. Refused events are named in the answer; the stream goes on.
 
     Ends with INVALID_ARGUMENT when a batch cannot be read at all: columns of different lengths, a run of no kind, a
-    sequenced batch without a source, too many events.
+    sequenced batch without a source, too many events; with OUT_OF_RANGE when its numbering is beyond 2^53 - 1.
     """
     GetIngestState: _aio.UnaryUnaryMultiCallable[_evs_pb2.GetIngestStateRequest, _evs_pb2.GetIngestStateResponse]  # type: ignore[assignment]
     """How far EVS has come with one sender. All zeros for a source never seen. Ask after either side restarts, and send
@@ -192,7 +198,9 @@ class EquityValuationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Values every account of a fantasy exchange once per tick, and tells whoever may know.
 
     Events come in by the four `On...` methods or, in batches, by `StreamEvents`; valuations go out by reads and streams.
-    While EVS recovers or shuts down every method answers UNAVAILABLE: retry with backoff.
+    While EVS recovers or shuts down, and while another EVS leads on the same database, every method answers UNAVAILABLE:
+    retry with backoff. `google.rpc.ErrorInfo` then says why (RECOVERING, SHUTTING_DOWN, FOLLOWING) and, as `leader`, who
+    leads.
     """
 
     @_abc_1.abstractmethod
@@ -248,7 +256,8 @@ class EquityValuationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_evs_pb2.OnCashAdjustedResponse, _abc.Awaitable[_evs_pb2.OnCashAdjustedResponse]]:
         """Books a deposit (positive) or a withdrawal (negative). A flow is never a profit: it moves equity and net flow alike.
 
-        Without `event_id` a caller that retries books twice: there is no other id on a flow.
+        Without `event_id` a caller that retries books twice: there is no other id on a flow. Write the exchange's balance first,
+        then call: for some minutes after EVS has first read an account, a flow that its balance does not show is not booked.
         """
 
     @_abc_1.abstractmethod
@@ -261,7 +270,7 @@ class EquityValuationServiceServicer(metaclass=_abc_1.ABCMeta):
         watermark moves. Refused events are named in the answer; the stream goes on.
 
         Ends with INVALID_ARGUMENT when a batch cannot be read at all: columns of different lengths, a run of no kind, a
-        sequenced batch without a source, too many events.
+        sequenced batch without a source, too many events; with OUT_OF_RANGE when its numbering is beyond 2^53 - 1.
         """
 
     @_abc_1.abstractmethod
