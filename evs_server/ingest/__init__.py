@@ -1,0 +1,1 @@
+"""How events come in: decoded and checked, numbered, applied once."""

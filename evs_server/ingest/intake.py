@@ -1,0 +1,385 @@
+"""
+Where ordered events meet the engine: the one way in, whoever sends and however it comes. Pure.
+
+``take`` applies what is new of a batch, in order; a completed tick's passes go to the sinks at once. What changed
+since the last flush is captured in one step and handed to the writer. Nothing here awaits, so no reader of the engine
+can ever see half an event. Invariant: a flush holds exactly the events up to its watermarks.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from evs_server import failpoints
+from evs_server.engine import Engine
+from evs_server.errors import EvsError, OperatingError, Overloaded, RequestError
+from evs_server.ingest.clearing import Clearing, Trade
+from evs_server.ingest.sequencer import Sequencer
+from evs_server.limits import ACCOUNTS_MAX, CHECKPOINT_ROWS_MIN, CHECKPOINT_ROWS_PER_ACCOUNT, VERSION_START_BITS
+from evs_server.model import (
+    Batch,
+    CashRun,
+    Change,
+    Correction,
+    ExchangeAccount,
+    ExchangeImport,
+    Flush,
+    Int64Array,
+    Ledger,
+    PriceRun,
+    Recovered,
+    Run,
+    TickRun,
+    TradeRun,
+    Valuation,
+)
+from evs_server.ports import FlushSink, ValuationSink
+
+NOBODY: Final[Mapping[int, RequestError]] = MappingProxyType({})
+NO_ACCOUNTS: Final[Mapping[int, ExchangeAccount]] = MappingProxyType({})
+
+
+@dataclass(slots=True)
+class Outcome:
+    """
+    What became of a batch.
+
+    Attributes:
+        refusals: By index in the batch, ascending.
+        end: Index after the last event that counts; less than the batch's length only if ``error`` says why.
+        error: What ended the batch early; it and the events from ``end`` on have not consumed their sequence.
+    """
+
+    duplicate_count: int = 0
+    accounts_valued: int = 0
+    end: int = 0
+    refusals: dict[int, RequestError] = field(default_factory=dict)
+    error: EvsError | None = None
+
+    def refuse(self, index: int, error: RequestError) -> None:
+        """Take note that one event was refused for good."""
+        self.refusals[index] = error
+
+
+class Intake:
+    """
+    Applies batches, publishes passes, captures flushes.
+
+    Args:
+        valuations: Takes each pass as it is made.
+        flushes: Takes each flush as it is captured.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        sequencer: Sequencer,
+        clearing: Clearing,
+        valuations: ValuationSink,
+        flushes: FlushSink,
+    ) -> None:
+        self._engine = engine
+        self._sequencer = sequencer
+        self._clearing = clearing
+        self._valuations = valuations
+        self._flushes = flushes
+        self._flush_number = 0
+        self._event_count = 0
+        self._changed = False
+        self._rows: list[Valuation] = []
+        self._rows_since_checkpoint = 0
+
+    # --- starting --------------------------------------------------------------------------------------------
+
+    def restore(self, recovered: Recovered) -> None:
+        """Take over what the last process had committed; makes no valuation."""
+        self._flush_number = recovered.flush_number
+        self._rows_since_checkpoint = recovered.rows_since_checkpoint
+        floor = recovered.start_number << VERSION_START_BITS
+        self._engine.restore(recovered.state, recovered.latest, floor)
+        self._sequencer.restore(recovered.watermarks)
+        self._clearing.restore(recovered)
+
+    def import_exchange(self, tables: ExchangeImport, now_ms: int) -> None:
+        """Take in the exchange's tables at the first start; each account is valued and stored once."""
+        self._made(self._clearing.import_exchange(tables, now_ms))
+
+    # --- events ----------------------------------------------------------------------------------------------
+
+    def knows(self, account_id: int) -> bool:
+        """Whether an account is in memory."""
+        return self._engine.knows(account_id)
+
+    def knows_of(self, account_id: int) -> bool:
+        """Whether an account is in memory, or events of it wait for that."""
+        return self._engine.knows(account_id) or self._clearing.parked.holds(account_id)
+
+    def unknown_accounts(self, batch: Batch) -> set[int]:
+        """The accounts that what is new of a batch names, and that nobody has looked up yet."""
+        admission = self._sequencer.admit(batch)
+        if admission.error is not None:
+            return set()
+        first_new = admission.first_new
+        unknown: set[int] = set()
+        start = 0
+        for run in batch.runs:
+            if isinstance(run, TradeRun | CashRun) and start + len(run) > first_new:
+                for index, account_id in enumerate(run.account_id.tolist(), start):
+                    if index >= first_new and index not in batch.refusals and not self.knows_of(account_id):
+                        unknown.add(account_id)
+            start += len(run)
+        return unknown
+
+    def doubtful_accounts(self, batch: Batch, now_ms: int) -> set[int]:
+        """The accounts that flows of a batch name, and that should be read before it is taken."""
+        named = {account_id for run in batch.runs if isinstance(run, CashRun) for account_id in run.account_id.tolist()}
+        return {account_id for account_id in named if self._clearing.is_doubtful(account_id, now_ms)}
+
+    def take(
+        self,
+        batch: Batch,
+        now_ms: int,
+        refused: Mapping[int, RequestError] = NOBODY,
+        accounts: Mapping[int, ExchangeAccount] = NO_ACCOUNTS,
+    ) -> Outcome:
+        """
+        Apply what is new of a batch, in order; events of accounts that are not known are parked.
+
+        Args:
+            now_ms: EVS's clock.
+            refused: Accounts that cannot be had, each with the reason its events are refused for.
+            accounts: Accounts whose flows are doubtful, as read after the batch had come.
+        """
+        admission = self._sequencer.admit(batch)
+        outcome = Outcome(admission.first_new, end=admission.end, error=admission.error)
+        if admission.error is None:
+            course = _Course(batch, outcome, now_ms, refused, accounts, admission.first_new)
+            start = 0
+            for run in batch.runs:
+                first = max(admission.first_new - start, 0)
+                if first < len(run) and outcome.error is None:
+                    self._take_run(run, course, start, first)
+                start += len(run)
+            self._advance(course, outcome.end)
+        return outcome
+
+    def open_accounts(self, accounts: Sequence[ExchangeAccount], now_ms: int) -> None:
+        """
+        Take in accounts that the exchange created later, and remember which of their trades are still to be announced.
+
+        Raises:
+            OutOfBounds: If their numbers are beyond the bounds; none is taken in then.
+            Overloaded: If there is no room for them.
+        """
+        count = self._engine.account_count + len(accounts)
+        if count > ACCOUNTS_MAX:
+            raise Overloaded(
+                f"there would be {count} accounts, the most is {ACCOUNTS_MAX}", count=count, bound=ACCOUNTS_MAX
+            )
+        self._made(self._clearing.open_accounts(accounts, now_ms, degraded=self._degraded))
+
+    def waiting_accounts(self) -> list[int]:
+        """Accounts whose events are parked until they have been read, the longest waiting first."""
+        return self._clearing.parked.account_ids()
+
+    @property
+    def last_parked_id(self) -> int:
+        """The newest event that was ever parked: what is read from now on has seen it happen."""
+        return self._clearing.parked.last_id
+
+    def resolve(self, account: ExchangeAccount, last_parked_id: int, now_ms: int, *, patient: bool) -> None:
+        """
+        Take up the parked events of a known account, or leave them for a better look.
+
+        Args:
+            account: As read after the events up to ``last_parked_id`` had come.
+            patient: Whether to have that better look if the tables do not explain the account's flows.
+        """
+        if patient and not self._clearing.agrees(account, last_parked_id, now_ms):
+            return
+        self._clearing.resolve(account, last_parked_id, now_ms)
+        self._changed = True
+
+    def resolve_unseen(self, account_id: int, last_parked_id: int, now_ms: int) -> None:
+        """Take up the parked events of a known account that the exchange's tables have no longer."""
+        self._clearing.resolve_unseen(account_id, last_parked_id, now_ms)
+        self._changed = True
+
+    def moment(self, account_id: int) -> tuple[bool, int | None]:
+        """What must not change while an account is read, or what was read is of the past."""
+        return self._engine.knows(account_id), self._clearing.known_cents(account_id)
+
+    def suspects(self, now_ms: int) -> list[int]:
+        """Accounts that may have been read half way, to be read again."""
+        return self._clearing.suspects(now_ms)
+
+    def recheck(self, account: ExchangeAccount, now_ms: int) -> None:
+        """Book what a suspect account, read again, is found to have had more, or less."""
+        if self._clearing.recheck(account, now_ms):
+            self._changed = True
+
+    def drop_parked(self, account_id: int, last_parked_id: int) -> int:
+        """How many parked events were given up, because the exchange does not have their account."""
+        self._changed = True
+        return self._clearing.drop(account_id, last_parked_id)
+
+    def roll_if_due(self, now_ms: int) -> None:
+        """Roll the session if EVS's clock says so."""
+        rolled = self._engine.roll_if_due(now_ms, degraded=self._degraded)
+        if rolled is not None:
+            self._made(rolled)
+
+    def correct(self, correction: Correction, theirs: Ledger, now_ms: int) -> list[Change]:
+        """
+        Apply a correction, whole; the next flush carries it with its record.
+
+        Args:
+            theirs: The tables that the correction brings the account to, with all its trades.
+
+        Raises:
+            OutOfBounds: If it would take the account out of bounds; nothing has changed then.
+        """
+        changes = self._engine.corrections.apply(correction, now_ms)
+        self._clearing.correct(correction, theirs, now_ms)
+        self._changed = True
+        return changes
+
+    # --- flushing --------------------------------------------------------------------------------------------
+
+    @property
+    def has_unflushed(self) -> bool:
+        """Whether anything changed that no flush holds yet."""
+        return self._changed
+
+    def flush(self) -> None:
+        """Capture everything that changed since the last flush, in one step, and hand it to the writer."""
+        if not self._changed:
+            return
+        self._flush_number += 1
+        checkpoint = self._rows_since_checkpoint >= max(
+            CHECKPOINT_ROWS_MIN, CHECKPOINT_ROWS_PER_ACCOUNT * self._engine.account_count
+        )
+        flush = Flush(
+            number=self._flush_number,
+            event_count=self._event_count,
+            state=self._engine.capture(),
+            rows=tuple(self._rows),
+            watermarks=self._sequencer.capture(),
+            latest=self._engine.latest_snapshots() if checkpoint else None,
+            corrections=self._engine.corrections.capture(),
+            **self._clearing.capture()._asdict(),
+        )
+        self._rows_since_checkpoint = 0 if checkpoint else self._rows_since_checkpoint
+        self._rows, self._event_count, self._changed = [], 0, False
+        failpoints.hit(failpoints.AFTER_CAPTURE)
+        self._flushes.offer(flush)
+
+    # --- inside ----------------------------------------------------------------------------------------------
+
+    def _take_run(self, run: Run, course: "_Course", start: int, first: int) -> None:
+        columns: tuple[Int64Array, ...]
+        apply: Callable[..., None]
+        refused = NOBODY
+        match run:
+            case TradeRun():
+                columns = (
+                    run.account_id, run.symbol_id, run.side, run.quantity_bp, run.price_cents, run.fee_cents,
+                    run.settlement_id,
+                )  # fmt: skip
+                apply, refused = self._take_trade, course.refused
+            case PriceRun():
+                columns = (run.symbol_id, run.price_cents)
+                apply = self._take_price
+            case CashRun():
+                columns = (run.account_id, run.amount_cents)
+                apply, refused = self._take_cash, course.refused
+            case TickRun():
+                columns = (run.tick, run.tick_time_ms)
+                apply = self._take_tick
+        rows = zip(*(column[first:].tolist() for column in columns), strict=True)
+        for index, row in enumerate(rows, start + first):
+            refusal = course.batch.refusals.get(index) or refused.get(row[0])
+            if refusal is not None:
+                course.outcome.refuse(index, refusal)
+                continue
+            try:
+                apply(course, index, *row)
+            except RequestError as error:
+                course.outcome.refuse(index, error)
+            except OperatingError as error:
+                course.outcome.error, course.outcome.end = error, index
+                return
+
+    def _take_trade(
+        self,
+        course: "_Course",
+        _index: int,
+        account_id: int,
+        symbol_id: int,
+        side: int,
+        *amounts: int,
+    ) -> None:
+        settlement_id = amounts[-1]
+        retried = settlement_id and not course.batch.first_sequence
+        if retried and self._clearing.is_repeat(account_id, side, settlement_id):
+            course.outcome.duplicate_count += 1
+            return
+        self._clearing.take_trade(account_id, Trade(symbol_id, side, *amounts), course.now_ms)
+        self._changed = True
+        if retried:
+            self._clearing.remember(account_id, side, settlement_id)
+
+    def _take_price(self, course: "_Course", _index: int, symbol_id: int, price_cents: int) -> None:
+        self._engine.apply_price(symbol_id, price_cents, course.now_ms)
+        self._changed = True
+
+    def _take_cash(self, course: "_Course", _index: int, account_id: int, amount_cents: int) -> None:
+        self._clearing.take_flow(account_id, amount_cents, course.now_ms, course.accounts.get(account_id))
+        self._changed = True
+
+    def _take_tick(self, course: "_Course", index: int, tick: int, tick_time_ms: int) -> None:
+        passes = self._engine.complete_tick(tick, tick_time_ms, course.now_ms, degraded=self._degraded)
+        for made in passes:
+            self._made(made)
+            course.outcome.accounts_valued += 0 if made.session_roll else len(made)
+        self._changed = True
+        failpoints.hit(failpoints.AFTER_TICK)
+        # The flush of this tick holds this tick's event, and none after it.
+        self._advance(course, index + 1)
+        self.flush()
+
+    def _advance(self, course: "_Course", end: int) -> None:
+        if end > course.advanced:
+            self._sequencer.advance(course.batch, course.advanced, end)
+            self._event_count += end - course.advanced
+            # A refused event of a sequenced sender moves its watermark; of any other it leaves nothing to store.
+            self._changed = self._changed or course.batch.first_sequence > 0
+            course.advanced = end
+
+    @property
+    def degraded_since_ms(self) -> int | None:
+        """Since when what is applied has not been getting stored (unix ms); None if all is well."""
+        return self._flushes.degraded_since_ms
+
+    @property
+    def _degraded(self) -> bool:
+        return self.degraded_since_ms is not None
+
+    def _made(self, valuation: Valuation) -> None:
+        self._changed = True
+        self._rows.append(valuation)
+        self._rows_since_checkpoint += len(valuation)
+        self._valuations.publish(valuation)
+
+
+@dataclass(slots=True)
+class _Course:
+    """One batch being applied, and how far it has come: events before ``advanced`` have consumed their sequence."""
+
+    batch: Batch
+    outcome: Outcome
+    now_ms: int
+    refused: Mapping[int, RequestError]
+    accounts: Mapping[int, ExchangeAccount]
+    advanced: int

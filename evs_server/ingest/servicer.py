@@ -1,0 +1,155 @@
+"""
+The methods that senders call: decode, take, answer. Touches I/O.
+
+Each method is a door. What an event means is decided behind ``Gate``; what may be said is decided in ``codec``.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from evs.v1 import evs_pb2 as pb
+from evs.v1 import evs_pb2_grpc
+
+from evs_server.errors import EvsError
+from evs_server.ingest import codec
+from evs_server.ingest.gate import Gate
+from evs_server.ingest.intake import Outcome
+from evs_server.model import Batch
+from evs_server.rpc_status import answers_with_status, ends_with_status, status_name
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class IngestServicer(evs_pb2_grpc.EquityValuationServiceServicer):
+    """``OnTradeSettled`` and its kin, ``StreamEvents``, ``GetIngestState``."""
+
+    _gate: Gate
+
+    @answers_with_status
+    async def OnTradeSettled(self, request: pb.OnTradeSettledRequest, _: Context) -> pb.OnTradeSettledResponse:
+        """Apply one leg of a settled trade."""
+        batch = codec.decode_trade(request)
+        outcome = await self._take_single(batch)
+        applied, durable = self._watermarks(batch)
+        return pb.OnTradeSettledResponse(
+            duplicate=outcome.duplicate_count > 0, applied_sequence=applied, durable_sequence=durable
+        )
+
+    @answers_with_status
+    async def OnPriceUpdated(self, request: pb.OnPriceUpdatedRequest, _: Context) -> pb.OnPriceUpdatedResponse:
+        """Set a symbol's mark."""
+        batch = codec.decode_price(request)
+        outcome = await self._take_single(batch)
+        applied, durable = self._watermarks(batch)
+        return pb.OnPriceUpdatedResponse(
+            duplicate=outcome.duplicate_count > 0, applied_sequence=applied, durable_sequence=durable
+        )
+
+    @answers_with_status
+    async def OnCashAdjusted(self, request: pb.OnCashAdjustedRequest, _: Context) -> pb.OnCashAdjustedResponse:
+        """Book a deposit or a withdrawal."""
+        batch = codec.decode_cash(request)
+        outcome = await self._take_single(batch)
+        applied, durable = self._watermarks(batch)
+        return pb.OnCashAdjustedResponse(
+            duplicate=outcome.duplicate_count > 0, applied_sequence=applied, durable_sequence=durable
+        )
+
+    @answers_with_status
+    async def OnTickComplete(self, request: pb.OnTickCompleteRequest, _: Context) -> pb.OnTickCompleteResponse:
+        """Value every account that is dirty."""
+        batch = codec.decode_tick(request)
+        outcome = await self._take_single(batch)
+        applied, durable = self._watermarks(batch)
+        return pb.OnTickCompleteResponse(
+            duplicate=outcome.duplicate_count > 0,
+            applied_sequence=applied,
+            durable_sequence=durable,
+            accounts_valued=outcome.accounts_valued,
+        )
+
+    @ends_with_status
+    async def StreamEvents(
+        self, request_iterator: AsyncIterator[pb.StreamEventsRequest], _: Context
+    ) -> AsyncIterator[pb.StreamEventsResponse]:
+        """Apply batches in order, answer each, and say when more is durable."""
+        source, told_durable = "", 0
+        coming: asyncio.Future[Any] = asyncio.ensure_future(anext(request_iterator, None))
+        try:
+            while True:
+                # Compared before each wait, not after: a commit may come while an answer is being sent.
+                state = self._gate.state(source)
+                if state.durable_sequence > told_durable:
+                    told_durable = state.durable_sequence
+                    yield pb.StreamEventsResponse(
+                        applied_sequence=state.applied_sequence, durable_sequence=state.durable_sequence
+                    )
+                    continue
+                await asyncio.wait({coming, self._gate.news()}, return_when=asyncio.FIRST_COMPLETED)
+                self._gate.require_serving()
+                if coming.done():
+                    request = coming.result()
+                    if request is None:
+                        return
+                    batch = codec.decode_batch(request)
+                    answer = await self._answer(batch)
+                    if batch.first_sequence:
+                        source, told_durable = batch.source, answer.durable_sequence
+                    yield answer
+                    coming = asyncio.ensure_future(anext(request_iterator, None))
+        finally:
+            coming.cancel()
+
+    @answers_with_status
+    async def GetIngestState(self, request: pb.GetIngestStateRequest, _: Context) -> pb.GetIngestStateResponse:
+        """How far a source is, at once or when a sequence is durable; the caller's deadline ends the wait."""
+        source = codec.check_source(request.source)
+        state = self._gate.state(source)
+        while state.durable_sequence < request.wait_durable_sequence:
+            await asyncio.shield(self._gate.news())
+            state = self._gate.state(source)
+        return pb.GetIngestStateResponse(
+            epoch=state.epoch,
+            applied_sequence=state.applied_sequence,
+            durable_sequence=state.durable_sequence,
+            degraded_since=self._gate.degraded_since_ms or 0,
+        )
+
+    async def _take_single(self, batch: Batch) -> Outcome:
+        outcome = await self._gate.take(batch)
+        error = outcome.error or outcome.refusals.get(0)
+        if error is not None:
+            raise error
+        return outcome
+
+    async def _answer(self, batch: Batch) -> pb.StreamEventsResponse:
+        try:
+            outcome = await self._gate.take(batch)
+        except EvsError as error:
+            self._gate.require_serving()
+            outcome = Outcome(error=error)
+        refusals = [_refusal(batch, index, error) for index, error in outcome.refusals.items()]
+        if outcome.error is not None:
+            refusals.append(_refusal(batch, outcome.end, outcome.error))
+        applied, durable = self._watermarks(batch)
+        return pb.StreamEventsResponse(
+            applied_sequence=applied,
+            durable_sequence=durable,
+            refusals=refusals,
+            duplicate_count=outcome.duplicate_count,
+            batch_answer=True,
+            accounts_valued=outcome.accounts_valued,
+        )
+
+    def _watermarks(self, batch: Batch) -> tuple[int, int]:
+        if not batch.first_sequence:
+            return 0, 0
+        state = self._gate.state(batch.source)
+        return state.applied_sequence, state.durable_sequence
+
+
+def _refusal(batch: Batch, index: int, error: EvsError) -> pb.Refusal:
+    sequence = batch.first_sequence + index if batch.first_sequence else 0
+    return pb.Refusal(sequence=sequence, index=index, reason=status_name(error), message=error.message)
