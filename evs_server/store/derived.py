@@ -1,0 +1,151 @@
+"""
+The two ``realized_pnl`` columns that we add to the exchange's tables, refreshed a moment after each flush.
+
+Lives here: which accounts are due, and in which portions. Not here: the statements (``queries.sql``). Touches the
+network through ``Database``.
+
+AccountService must never wait for us: a portion is small, its transaction is one statement, rows are locked in the
+order of their ids, and a row that someone else holds is left for later. The values come from our own tables, so being
+late, or doing it twice, changes nothing; and when more accounts are due than can be remembered, all are gone through.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+
+from evs_server.errors import StoreUnavailable
+from evs_server.model import Flush
+from evs_server.store.database import Database
+from evs_server.store.queries import QUERIES
+
+logger = logging.getLogger(__name__)
+
+PORTION_ACCOUNTS: Final = 200
+"""Accounts refreshed by one statement. Low: rows are locked for shorter. High: fewer statements."""
+DUE_ACCOUNTS_MAX: Final = 100_000
+"""Accounts remembered one by one; beyond it all accounts are gone through."""
+RETRY_SECONDS: Final = 1.0
+"""How long to leave rows alone that someone else holds, and a database that is away."""
+
+_TABLES: Final = {"accounts": "refresh_accounts", "positions": "refresh_positions"}
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedStatistics:
+    """
+    How far the columns are behind.
+
+    Attributes:
+        due_count: Accounts known to be due.
+        sweeping: Whether all accounts are being gone through.
+        refreshed_count: Accounts refreshed by this process, repeats included.
+        skipped_count: Times an account was put off because someone held one of its rows.
+    """
+
+    due_count: int
+    sweeping: bool
+    refreshed_count: int
+    skipped_count: int
+
+
+class RealizedColumns:
+    """
+    Keeps ``accounts.realized_pnl`` and ``positions.realized_pnl`` up to date; begins by going through all of them.
+
+    Args:
+        database: Where our tables and the exchange's are.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._tables = dict(_TABLES)
+        self._due: dict[int, None] = {}  # a set that keeps its order: nobody is put off for ever
+        self._sweep_due = True
+        self._arrival = asyncio.Event()
+        self._arrival.set()
+        self._refreshed_count = 0
+        self._skipped_count = 0
+
+    def offer(self, flush: Flush) -> None:
+        """Note the accounts that a committed flush changed; returns at once."""
+        if not self._tables:
+            return
+        self._note(flush.state.accounts.account_id.tolist())
+        self._note(flush.state.positions.account_id.tolist())
+        self._arrival.set()
+
+    async def run(self) -> None:
+        """Refresh what is due until cancelled, or for good if neither table has the column; a task of ``app``."""
+        while self._tables:
+            await self._arrival.wait()
+            self._arrival.clear()
+            try:
+                put_off = await self._refresh_due()
+            except StoreUnavailable as error:
+                logger.warning("%s; trying again in %s s", error.message, RETRY_SECONDS)
+                put_off = True
+            if put_off:
+                await asyncio.sleep(RETRY_SECONDS)
+                self._arrival.set()
+
+    def statistics(self) -> DerivedStatistics:
+        """How far the columns are behind, now."""
+        return DerivedStatistics(len(self._due), self._sweep_due, self._refreshed_count, self._skipped_count)
+
+    def _note(self, account_ids: Iterable[int]) -> None:
+        self._due.update(dict.fromkeys(account_ids))
+        if len(self._due) > DUE_ACCOUNTS_MAX:
+            self._due.clear()
+            self._sweep_due = True
+
+    async def _refresh_due(self) -> bool:
+        """Whether some accounts had to be put off."""
+        skipped: set[int] = set()
+        due, self._due = list(self._due), {}
+        try:
+            while due and self._tables:
+                skipped |= await self._refresh(due[:PORTION_ACCOUNTS])
+                del due[:PORTION_ACCOUNTS]
+        finally:
+            self._note([*due, *sorted(skipped)])
+        if self._sweep_due:
+            skipped |= await self._sweep()
+        return bool(skipped)
+
+    async def _sweep(self) -> set[int]:
+        """Refresh all accounts; those that were put off."""
+        skipped: set[int] = set()
+        after: int | None = 0
+        self._sweep_due = False  # a flush may ask for another round while this one is under way
+        try:
+            while after is not None and self._tables:
+                async with self._database.transaction("list accounts") as connection:
+                    rows = await connection.fetch(QUERIES["next_accounts"], after, PORTION_ACCOUNTS)
+                portion = [row["account_id"] for row in rows]
+                skipped |= await self._refresh(portion) if portion else set()
+                after = portion[-1] if portion else None
+        except StoreUnavailable:
+            self._sweep_due = True
+            raise
+        self._note(sorted(skipped))
+        return skipped
+
+    async def _refresh(self, account_ids: list[int]) -> set[int]:
+        """Those of the accounts that were put off."""
+        skipped: set[int] = set()
+        for table, query in list(self._tables.items()):
+            try:
+                async with self._database.transaction(f"refresh {table}.realized_pnl") as connection:
+                    skipped |= {row["account_id"] for row in await connection.fetch(QUERIES[query], account_ids)}
+            except StoreUnavailable as error:
+                if not isinstance(error.__cause__, asyncpg.UndefinedColumnError | asyncpg.InsufficientPrivilegeError):
+                    raise
+                del self._tables[table]
+                logger.warning("%s.realized_pnl is not kept: %s", table, error.__cause__)
+        self._refreshed_count += len(account_ids) - len(skipped)
+        self._skipped_count += len(skipped)
+        return skipped

@@ -1,0 +1,16 @@
+"""
+A PostgreSQL of our own, for who names none: started with the process, and gone with it. Touches I/O.
+
+``server`` is the whole of it as seen from outside. Below: ``installation`` (where the programs are, and as whom they
+run), ``data_directory`` (whose it is), ``child`` (one program, from fork to exit), ``launcher`` (what runs between fork
+and exec).
+"""
+
+from evs_server.store.embedded.server import (
+    EmbeddedPostgres,
+    embedded_postgres,
+    open_database,
+    running_database,
+)
+
+__all__ = ["EmbeddedPostgres", "embedded_postgres", "open_database", "running_database"]

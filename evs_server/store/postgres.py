@@ -1,0 +1,184 @@
+"""
+The store in PostgreSQL: state read at a start, flushes written whole, the exchange's tables read when asked.
+
+Lives here: the transactions, and who may write. Not here: what is read within them (``recovery``) and written
+(``commit``), SQL (``queries.sql``), connections and their failures (``database``), retries (``writer``).
+
+Every flush locks the one row of ``evs.engine`` first. In it stand the last committed flush, so that a commit whose
+answer was lost is recognised by the retry, and the start that may write, so that a process which another has replaced
+is turned away: both are decided while nobody else can change them.
+"""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final, Self
+
+import asyncpg
+
+from evs_server import failpoints
+from evs_server.errors import Fenced
+from evs_server.limits import IMPORT_TRADES_MAX
+from evs_server.model import ExchangeAccount, ExchangeImport, Flush, Recovered, SettledTrade, Side
+from evs_server.store import rows
+from evs_server.store.commit import write_parts
+from evs_server.store.database import BULK_SECONDS, TRANSACTION_SECONDS, Database, copy_out
+from evs_server.store.merge import row_count
+from evs_server.store.poison import SetAside, read_set_aside, write_sifted
+from evs_server.store.queries import QUERIES
+from evs_server.store.recovery import read_recovered
+
+_ROWS_PER_SECOND_MIN: Final = 5_000
+"""A transaction gets a second more for as many rows: the import of a large exchange must end some time, too."""
+
+logger = logging.getLogger(__name__)
+
+_PAIR: Final = rows.Layout({"first": rows.Kind.INT8, "second": rows.Kind.INT8})
+_HELD: Final = rows.Layout(dict.fromkeys(("account_id", "symbol_id", "quantity", "avg_cost"), rows.Kind.INT8))
+
+
+class PostgresStore:
+    """
+    A ``ports.Store`` in PostgreSQL 15 or newer.
+
+    Args:
+        database: A migrated one; whoever opened it closes it, or has ``close`` do it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database: Final = database
+        self._start_number = 0
+
+    @classmethod
+    async def open(cls, dsn: str) -> Self:
+        """
+        Connect.
+
+        Args:
+            dsn: URL of a migrated database.
+
+        Raises:
+            ConfigError: If the URL cannot be read.
+            StoreUnavailable: If the database is away; try again.
+        """
+        return cls(await Database.open(dsn))
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        await self.database.close()
+
+    async def recover(self) -> Recovered:
+        """
+        Take a start number of our own and read all state as of one moment.
+
+        Raises:
+            Fenced: If yet another start took over in between.
+            StoreUnavailable: If the database is away; try again.
+        """
+        async with self.database.transaction("take a start number") as connection:
+            # Waits for a flush of a predecessor that is under way; none of its later ones can pass.
+            self._start_number = await connection.fetchval(QUERIES["take_start"])
+        async with self.database.transaction("read the state", snapshot=True, seconds=BULK_SECONDS) as connection:
+            engine = self._own_engine(await connection.fetchrow(QUERIES["read_engine"]))
+            return await read_recovered(connection, engine)
+
+    async def read_exchange(self) -> ExchangeImport:
+        """
+        All of the exchange's tables as of one moment; prices are those of each symbol's newest trade.
+
+        Raises:
+            StoreUnavailable: If the database is away; try again.
+        """
+        async with self.database.transaction("read the exchange", snapshot=True, seconds=BULK_SECONDS) as connection:
+            accounts = await copy_out(connection, _PAIR, QUERIES["import_accounts"])
+            positions = await copy_out(connection, _HELD, QUERIES["import_positions"])
+            prices = await copy_out(connection, _PAIR, QUERIES["import_prices"])
+            recent = await copy_out(connection, _PAIR, QUERIES["import_recent"], IMPORT_TRADES_MAX)
+        return ExchangeImport(*accounts, *positions, *prices, *recent)
+
+    async def read_accounts(self, account_ids: Collection[int]) -> Mapping[int, ExchangeAccount]:
+        """
+        Those of the accounts that exist, with all their trades in order, as of one moment.
+
+        Raises:
+            StoreUnavailable: If the database is away.
+        """
+        ids = list(account_ids)
+        async with self.database.transaction("read accounts", snapshot=True) as connection:
+            accounts = await connection.fetch(QUERIES["exchange_accounts"], ids)
+            trades = await connection.fetch(QUERIES["exchange_trades"], ids)
+        settled = settled_trades(trades)
+        return {
+            account["id"]: ExchangeAccount(
+                account["id"], account["cash_cents"], tuple(settled.get(account["id"], ())), account["changed"]
+            )
+            for account in accounts
+        }
+
+    async def write(self, flush: Flush) -> None:
+        """
+        Commit one flush, whole, once: a number that is already committed changes nothing.
+
+        Raises:
+            Fenced: If a newer start has taken over. Whether this flush was committed before that is then not said.
+            StoreUnavailable: If it is not known to be committed; write it again.
+        """
+        assert self._start_number, "recover comes before write"
+        seconds = TRANSACTION_SECONDS + row_count(flush) // _ROWS_PER_SECOND_MIN
+        what = f"write flush {flush.number}"
+        async with self.database.transaction(what, seconds=seconds, writer=True) as connection:
+            # Fencing is decided first: once a successor writes, a committed flush of this number may be its, not ours.
+            engine = self._own_engine(await connection.fetchrow(QUERIES["lock_engine"]))
+            if engine["flush_number"] >= flush.number:
+                return
+            failpoints.hit(failpoints.BEFORE_WRITE)
+            await write_parts(connection, flush, engine)
+            failpoints.hit(failpoints.BEFORE_COMMIT)
+        failpoints.hit(failpoints.AFTER_COMMIT)
+
+    async def write_sifted(self, flush: Flush) -> Sequence[SetAside]:
+        """
+        Commit one flush as ``write`` does, but for the rows that the database refuses: those are set aside.
+
+        Returns:
+            What was set aside of it, now or when it was committed.
+
+        Raises:
+            Fenced: If a newer start has taken over.
+            StoreUnavailable: If it is not known to be committed; write it again.
+        """
+        assert self._start_number, "recover comes before write"
+        seconds = TRANSACTION_SECONDS + 4 * row_count(flush) // _ROWS_PER_SECOND_MIN
+        what = f"sift flush {flush.number}"
+        async with self.database.transaction(what, seconds=seconds, writer=True) as connection:
+            engine = self._own_engine(await connection.fetchrow(QUERIES["lock_engine"]))
+            if engine["flush_number"] >= flush.number:
+                return await read_set_aside(connection, flush.number)
+            return await write_sifted(connection, flush, engine)
+
+    def _own_engine(self, engine: asyncpg.Record | None) -> asyncpg.Record:
+        assert engine is not None, "migrations put one row into evs.engine, and nobody deletes it"
+        if engine["start_number"] != self._start_number:
+            raise Fenced(
+                f"start {engine['start_number']} has taken over from start {self._start_number}",
+                start_number=engine["start_number"],
+                own_start_number=self._start_number,
+            )
+        return engine
+
+
+def settled_trades(rows: Iterable[asyncpg.Record]) -> dict[int, list[SettledTrade]]:
+    """Rows of ``exchange_trades`` by account, in order; one that cannot be a trade is left out, loudly."""
+    trades: dict[int, list[SettledTrade]] = {}
+    sides = {"BUY": Side.BUY, "SELL": Side.SELL}
+    for row in rows:
+        side, quantity_bp, price_cents = sides.get(row["side"]), row["quantity"] or 0, row["price"] or 0
+        if side is None or quantity_bp <= 0 or price_cents <= 0:
+            logger.error(
+                "trade %d of account %d cannot be one and is left out: side %r (expected BUY or SELL), quantity %d bp"
+                " and price %d cents (expected above 0)",
+                *(row["id"], row["account_id"], row["side"], quantity_bp, price_cents),
+            )
+            continue
+        trade = SettledTrade(row["id"], row["symbol_id"], side, quantity_bp, price_cents)
+        trades.setdefault(row["account_id"], []).append(trade)
+    return trades

@@ -1,0 +1,271 @@
+-- Every statement of the store, by name. $1 and on are parameters. Reads of the exchange's tables name the columns they
+-- need and cast them, since the real ones have other widths.
+
+-- The default search path begins with the role's own name: for a role called evs our schema would hide the exchange's.
+-- name: look_past_our_schema
+SELECT set_config('search_path', coalesce(string_agg(quote_ident(name), ', ' ORDER BY place), ''), false)
+FROM unnest(current_schemas(false)) WITH ORDINALITY AS path (name, place)
+WHERE name <> 'evs';
+
+-- name: limit_statement
+SELECT set_config('statement_timeout', $1, true);
+
+
+-- Recovery -----------------------------------------------------------------------------------------------------------
+
+-- name: take_start
+UPDATE evs.engine SET start_number = start_number + 1 RETURNING start_number;
+
+-- name: read_engine
+SELECT flush_number, start_number, version, tick, session_start_ms, tick_timed, latest_version FROM evs.engine;
+
+-- name: read_accounts
+SELECT account_id, cash_cents, net_flow_cents, realized_cents, base_equity_cents, base_net_flow_cents, has_base, dirty
+FROM evs.account;
+
+-- name: read_positions
+SELECT account_id, symbol_id, quantity_bp, basis_cents, realized_cents,
+       valued_quantity_bp, valued_basis_cents, valued_realized_cents, updated_ms, listed
+FROM evs.position;
+
+-- name: read_marks
+SELECT symbol_id, price_cents, source, mark_time_ms, valued_price_cents, valued_source, valued_time_ms, changed
+FROM evs.mark;
+
+-- name: read_latest
+SELECT account_id, version, tick, timestamp_ms, equity_cents, cash_cents, position_value_cents, day_change_cents,
+       day_change_percent_e4, unrealized_cents, realized_cents, net_flow_cents, flags
+FROM evs.latest;
+
+-- The newest row of each account since the checkpoint; the index on version leads past all older ones.
+-- name: read_newest_rows
+SELECT DISTINCT ON (account_id)
+       account_id, version, tick, (extract(epoch FROM timestamp) * 1000)::bigint, total_equity, cash_balance,
+       position_value, day_change, (day_change_percent * 10000)::bigint, unrealized_pnl, realized_pnl, net_flow, flags
+FROM equity_timeseries
+WHERE version > $1
+ORDER BY account_id, version DESC;
+
+-- name: count_newest_rows
+SELECT count(*) FROM equity_timeseries WHERE version > $1;
+
+-- name: read_sources
+SELECT source, epoch, applied_sequence FROM evs.source ORDER BY source;
+
+-- name: read_digests
+SELECT source, digest.first_sequence, digest.last_sequence, digest.digests
+FROM evs.digest JOIN evs.source USING (source, epoch)
+ORDER BY source, digest.last_sequence;
+
+-- name: read_settlements
+SELECT ordinal, account_id, side, settlement_id FROM evs.settlement ORDER BY ordinal;
+
+-- name: read_unannounced
+SELECT account_id, trade_id, symbol_id, side, quantity_bp, price_cents FROM evs.unannounced;
+
+-- name: read_parked
+SELECT parked_id, account_id, kind, symbol_id, side, quantity_bp, price_cents, fee_cents, settlement_id, amount_cents
+FROM evs.parked;
+
+-- name: read_newcomers
+SELECT account_id, funding_cents, until_ms FROM evs.newcomer;
+
+
+-- The exchange's tables ----------------------------------------------------------------------------------------------
+
+-- name: import_accounts
+SELECT id::bigint, coalesce(currency_balance, 0)::bigint
+FROM accounts
+WHERE id BETWEEN 1 AND 9007199254740991
+ORDER BY id;
+
+-- name: import_positions
+SELECT account_id::bigint, symbol_id::bigint, quantity::bigint, greatest(avg_cost, 0)::bigint
+FROM positions
+WHERE quantity <> 0 AND account_id BETWEEN 1 AND 9007199254740991 AND symbol_id BETWEEN 0 AND 4294967295
+ORDER BY account_id, symbol_id;
+
+-- name: import_prices
+SELECT DISTINCT ON (symbol_id) symbol_id::bigint, price::bigint
+FROM trades
+WHERE price > 0 AND symbol_id BETWEEN 0 AND 4294967295
+ORDER BY symbol_id, timestamp DESC NULLS LAST, id DESC;
+
+-- name: import_recent
+SELECT account_id::bigint, id::bigint
+FROM trades
+WHERE account_id BETWEEN 1 AND 9007199254740991
+ORDER BY id DESC
+LIMIT $1;
+
+-- name: exchange_accounts
+SELECT id::bigint, coalesce(currency_balance, 0)::bigint AS cash_cents,
+       coalesce((to_jsonb(accounts) ->> 'last_updated') > (to_jsonb(accounts) ->> 'created_at'), false) AS changed
+FROM accounts
+WHERE id = ANY($1::bigint[]);
+
+-- name: exchange_trades
+SELECT id::bigint, account_id::bigint, symbol_id::bigint, upper(side::text) AS side, quantity::bigint, price::bigint
+FROM trades
+WHERE account_id = ANY($1::bigint[]) AND symbol_id BETWEEN 0 AND 4294967295
+ORDER BY id;
+
+
+-- A flush ------------------------------------------------------------------------------------------------------------
+
+-- Rows to merge are copied into these first: a copy cannot say what to do with a key that exists.
+-- name: stage
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_account (LIKE evs.account) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_position (LIKE evs.position) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_mark (LIKE evs.mark) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_unannounced (LIKE evs.unannounced) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_newcomer (LIKE evs.newcomer) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_correction (
+    corrected_ms BIGINT, account_id BIGINT, kind SMALLINT, requested BOOLEAN, field SMALLINT, symbol_id BIGINT,
+    before BIGINT, after BIGINT
+) ON COMMIT DELETE ROWS;
+
+-- name: lock_engine
+SELECT flush_number, start_number, settlement_count FROM evs.engine FOR UPDATE;
+
+-- name: merge_account
+INSERT INTO evs.account AS kept SELECT * FROM pg_temp.staged_account
+ON CONFLICT (account_id) DO UPDATE SET
+    cash_cents = excluded.cash_cents,
+    net_flow_cents = excluded.net_flow_cents,
+    realized_cents = excluded.realized_cents,
+    base_equity_cents = excluded.base_equity_cents,
+    base_net_flow_cents = excluded.base_net_flow_cents,
+    has_base = excluded.has_base,
+    dirty = excluded.dirty;
+
+-- name: merge_position
+INSERT INTO evs.position AS kept SELECT * FROM pg_temp.staged_position
+ON CONFLICT (account_id, symbol_id) DO UPDATE SET
+    quantity_bp = excluded.quantity_bp,
+    basis_cents = excluded.basis_cents,
+    realized_cents = excluded.realized_cents,
+    valued_quantity_bp = excluded.valued_quantity_bp,
+    valued_basis_cents = excluded.valued_basis_cents,
+    valued_realized_cents = excluded.valued_realized_cents,
+    updated_ms = excluded.updated_ms,
+    listed = excluded.listed;
+
+-- name: merge_mark
+INSERT INTO evs.mark AS kept SELECT * FROM pg_temp.staged_mark
+ON CONFLICT (symbol_id) DO UPDATE SET
+    price_cents = excluded.price_cents,
+    source = excluded.source,
+    mark_time_ms = excluded.mark_time_ms,
+    valued_price_cents = excluded.valued_price_cents,
+    valued_source = excluded.valued_source,
+    valued_time_ms = excluded.valued_time_ms,
+    changed = excluded.changed;
+
+-- name: merge_unannounced
+INSERT INTO evs.unannounced SELECT * FROM pg_temp.staged_unannounced
+ON CONFLICT (account_id, trade_id) DO NOTHING;
+
+-- name: remove_unannounced
+DELETE FROM evs.unannounced AS kept
+USING unnest($1::bigint[], $2::bigint[]) AS gone (account_id, trade_id)
+WHERE kept.account_id = gone.account_id AND kept.trade_id = gone.trade_id;
+
+-- name: merge_newcomer
+INSERT INTO evs.newcomer AS kept SELECT * FROM pg_temp.staged_newcomer
+ON CONFLICT (account_id) DO UPDATE SET funding_cents = excluded.funding_cents, until_ms = excluded.until_ms;
+
+-- name: trim_newcomers
+DELETE FROM evs.newcomer WHERE until_ms < $1;
+
+-- Numbers become words here, where people read them: 1 and on as in the model's CorrectionKind and CorrectedField.
+-- name: merge_correction
+INSERT INTO evs.correction (corrected_at, account_id, kind, field, symbol_id, before, after, reason)
+SELECT to_timestamp(corrected_ms / 1000.0), account_id,
+       (ARRAY['flow', 'trades', 'recompute'])[kind],
+       (ARRAY['cash', 'net_flow', 'realized', 'quantity', 'basis', 'position_realized'])[field],
+       CASE WHEN field >= 4 THEN symbol_id END,
+       before, after,
+       (ARRAY[
+           'the balance on the exchange stood unexplained',
+           'rows of trades had not been announced',
+           'rebuilt from all rows of trades'
+       ])[kind] || CASE WHEN requested THEN '; a person asked for it' ELSE '; by the background check' END
+FROM pg_temp.staged_correction;
+
+-- name: remove_parked
+DELETE FROM evs.parked WHERE parked_id = ANY($1::bigint[]);
+
+-- name: clear_latest
+DELETE FROM evs.latest;
+
+-- name: merge_source
+INSERT INTO evs.source (source, epoch, applied_sequence) VALUES ($1, $2, $3)
+ON CONFLICT (source) DO UPDATE SET epoch = excluded.epoch, applied_sequence = excluded.applied_sequence;
+
+-- name: add_digests
+INSERT INTO evs.digest (source, epoch, first_sequence, last_sequence, digests) VALUES ($1, $2, $3, $4, $5);
+
+-- Goes by source, epoch and sequence, as the key does: older epochs, and what no longer counts of this one.
+-- name: trim_digests
+DELETE FROM evs.digest WHERE source = $1 AND (epoch, last_sequence) <= ($2, $3::bigint);
+
+-- name: trim_settlements
+DELETE FROM evs.settlement WHERE ordinal <= $1;
+
+-- name: advance_engine
+UPDATE evs.engine SET
+    flush_number = $1,
+    version = $2,
+    tick = $3,
+    session_start_ms = $4,
+    tick_timed = $5,
+    latest_version = coalesce($6::bigint, latest_version),
+    settlement_count = $7,
+    event_count = event_count + $8,
+    committed_start_number = start_number,
+    committed_at = now();
+
+
+-- After a flush ------------------------------------------------------------------------------------------------------
+
+-- Gives the accounts whose row someone else holds: they are tried again later, and nobody waits.
+-- name: refresh_accounts
+WITH wanted AS (
+    SELECT theirs.id, ours.realized_cents
+    FROM accounts AS theirs JOIN evs.account AS ours ON ours.account_id = theirs.id
+    WHERE theirs.id = ANY($1::bigint[]) AND theirs.realized_pnl IS DISTINCT FROM ours.realized_cents
+), locked AS (
+    SELECT id FROM accounts WHERE id IN (SELECT id FROM wanted) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+), refreshed AS (
+    UPDATE accounts AS theirs SET realized_pnl = wanted.realized_cents
+    FROM wanted JOIN locked USING (id)
+    WHERE theirs.id = wanted.id
+    RETURNING theirs.id
+)
+SELECT id::bigint AS account_id FROM wanted WHERE id NOT IN (SELECT id FROM refreshed);
+
+-- name: refresh_positions
+WITH wanted AS (
+    SELECT theirs.id, theirs.account_id, ours.realized_cents
+    FROM positions AS theirs
+    JOIN evs.position AS ours ON ours.account_id = theirs.account_id AND ours.symbol_id = theirs.symbol_id
+    WHERE theirs.account_id = ANY($1::bigint[]) AND theirs.realized_pnl IS DISTINCT FROM ours.realized_cents
+), locked AS (
+    SELECT id FROM positions WHERE id IN (SELECT id FROM wanted) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+), refreshed AS (
+    UPDATE positions AS theirs SET realized_pnl = wanted.realized_cents
+    FROM wanted JOIN locked USING (id)
+    WHERE theirs.id = wanted.id
+    RETURNING theirs.id
+)
+SELECT DISTINCT account_id::bigint AS account_id FROM wanted WHERE id NOT IN (SELECT id FROM refreshed);
+
+-- name: next_accounts
+SELECT account_id FROM evs.account WHERE account_id > $1 ORDER BY account_id LIMIT $2;
+
+-- name: make_partition
+SELECT evs.make_partition($1);
+
+-- name: drop_partitions
+SELECT evs.drop_partitions($1) AS month ORDER BY month;

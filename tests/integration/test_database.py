@@ -1,0 +1,129 @@
+"""Connections and what becomes of them: every failure has one name, and no wait is without an end."""
+
+import asyncio
+import os
+import signal
+import socket
+from contextlib import suppress
+
+import asyncpg
+import pytest
+
+from evs_server.errors import ConfigError, StoreUnavailable
+from evs_server.store.database import CONNECTIONS_MAX, Database
+from evs_server.store.postgres import PostgresStore
+from tests.flushes import a_flush, a_valuation
+from tests.patience import PATIENCE_SECONDS, eventually_true
+
+
+async def test_a_url_that_cannot_be_read_is_a_problem_of_the_settings() -> None:
+    with pytest.raises(ConfigError, match="EVS_DATABASE_URL"):
+        await Database.open("mysql://localhost/evs")
+
+
+async def test_a_database_that_is_away_is_unavailable() -> None:
+    with socket.socket() as nobody:  # bound and not listening: the port is refused, and nobody else can take it
+        nobody.bind(("127.0.0.1", 0))
+        with pytest.raises(StoreUnavailable, match="could not connect to the database"):
+            await Database.open(f"postgresql://evs@127.0.0.1:{nobody.getsockname()[1]}/evs?sslmode=disable")
+
+
+async def test_a_database_without_our_tables_is_unavailable(empty_database: str) -> None:
+    with pytest.raises(StoreUnavailable, match=r'schema "evs" does not exist') as raised:
+        await Database.open(empty_database)
+    assert "3F000" == raised.value.metadata["sqlstate"]
+
+
+async def test_what_is_done_within_a_block_is_committed_at_its_end(database: str) -> None:
+    opened = await Database.open(database)
+    async with opened.transaction("write") as connection:
+        await connection.execute("INSERT INTO accounts (id) VALUES (7)")
+    async with opened.transaction("read", snapshot=True) as connection:
+        assert 7 == await connection.fetchval("SELECT id FROM accounts")
+    await opened.close()
+
+
+async def test_what_is_done_within_a_block_that_fails_is_not(database: str) -> None:
+    """More often than there are connections: none of them is lost to later blocks."""
+    opened = await Database.open(database)
+    for _ in range(CONNECTIONS_MAX + 1):
+        with pytest.raises(StoreUnavailable, match=r"could not divide: division by zero \(22012\)"):
+            await _insert_and_divide(opened)
+    async with opened.transaction("read") as connection:
+        assert 0 == await connection.fetchval("SELECT count(*) FROM accounts")
+    await opened.close()
+
+
+@pytest.mark.parametrize("writer", [False, True])
+async def test_a_server_that_hangs_is_given_up_with_its_connection(database: str, writer: bool) -> None:
+    """Its backend is stopped as a hanging machine would be; others still answer."""
+    opened = await Database.open(database)
+    stopped: list[int] = []
+    try:
+        with pytest.raises(StoreUnavailable, match="could not wait: no answer in time"):
+            await _stop_and_wait(opened, stopped, writer)
+        async with opened.transaction("read", writer=writer) as connection:
+            assert stopped != [await connection.fetchval("SELECT pg_backend_pid()")]
+    finally:
+        for backend in stopped:
+            os.kill(backend, signal.SIGCONT)
+    await opened.close()
+
+
+async def test_readers_that_wait_for_a_locked_table_do_not_hold_up_a_flush(database: str) -> None:
+    """Many times as many as there are connections; they go on once the table is free."""
+    store = await PostgresStore.open(database)
+    await store.recover()
+    hand = await asyncpg.connect(database, timeout=PATIENCE_SECONDS)
+    lock = hand.transaction()
+    await lock.start()
+    await hand.execute("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE", timeout=PATIENCE_SECONDS)
+    readers = [asyncio.create_task(store.read_accounts([1])) for _ in range(200)]
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'accounts'::regclass"
+
+    async def all_connections_wait() -> bool:
+        return bool(CONNECTIONS_MAX == await hand.fetchval(waiting, timeout=PATIENCE_SECONDS))
+
+    await eventually_true(all_connections_wait, "the readers wait")
+    for number in range(1, 4):
+        await store.write(a_flush(number, rows=[a_valuation(number, {1: 10})]))
+    assert not any(reader.done() for reader in readers)
+    await lock.rollback()
+    assert [{}] * len(readers) == await asyncio.gather(*readers)
+    await hand.close(timeout=PATIENCE_SECONDS)
+    await store.close()
+
+
+async def test_a_flush_whose_connection_is_lost_is_written_on_a_new_one(database: str) -> None:
+    """The writer has but one: it must not be out of reach for long."""
+    store = await PostgresStore.open(database)
+    await store.recover()
+    await store.write(a_flush(1))
+    hand = await asyncpg.connect(database, timeout=PATIENCE_SECONDS)
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    others += " AND backend_type = 'client backend'"
+    await hand.execute(f"SELECT pg_terminate_backend(pid) {others}", timeout=PATIENCE_SECONDS)
+
+    async def all_are_gone() -> bool:
+        return bool(0 == await hand.fetchval(f"SELECT count(*) {others}", timeout=PATIENCE_SECONDS))
+
+    await eventually_true(all_are_gone, "the store's connections are gone")
+    with suppress(StoreUnavailable):  # unless it has noticed already
+        await store.write(a_flush(2))
+    await store.write(a_flush(2))
+    assert 2 == (await store.recover()).flush_number
+    await hand.close(timeout=PATIENCE_SECONDS)
+    await store.close()
+
+
+async def _insert_and_divide(opened: Database) -> None:
+    async with opened.transaction("divide") as connection:
+        await connection.execute("INSERT INTO accounts (id) VALUES (7)")
+        await connection.execute("SELECT 1 / 0")
+
+
+async def _stop_and_wait(opened: Database, stopped: list[int], writer: bool) -> None:
+    async with opened.transaction("wait", seconds=1, writer=writer) as connection:
+        stopped.append(await connection.fetchval("SELECT pg_backend_pid()"))
+        os.kill(stopped[0], signal.SIGSTOP)
+        await connection.execute("SELECT 1")
