@@ -1,0 +1,359 @@
+"""
+The composition root: what is wired to what, and in which order it starts and stops.
+
+open (database, listener) -> lead -> recover (state, or the first import) -> serve -> drain -> close. Every long-lived
+task is made here, and watched: one that ends by itself, with an error nobody expected, ends the process. No rules live
+here.
+"""
+
+import asyncio
+import contextlib
+import logging
+import platform
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Self, TypeVar
+
+import grpc
+from evs.v1 import admin_pb2, admin_pb2_grpc, evs_pb2, evs_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from evs_server.clock import Clock, SystemClock
+from evs_server.config import Settings
+from evs_server.engine import Engine, SessionCalendar
+from evs_server.errors import EvsError, Fenced, StoreUnavailable
+from evs_server.fanout.hub import Hub
+from evs_server.fanout.servicer import FanoutServicer
+from evs_server.ingest.books import Books
+from evs_server.ingest.clearing import Clearing
+from evs_server.ingest.gate import Gate
+from evs_server.ingest.intake import Intake
+from evs_server.ingest.loader import Loader
+from evs_server.ingest.sequencer import Sequencer
+from evs_server.ingest.servicer import IngestServicer
+from evs_server.ingest.settled import Settled
+from evs_server.lifecycle import Lifecycle, Phase
+from evs_server.listener import listen, server_options
+from evs_server.model import ExchangeImport, Flush, Recovered
+from evs_server.reconcile.recompute import Recompute
+from evs_server.reconcile.reconciler import Reconciler, Rules
+from evs_server.reconcile.servicer import AdminServicer
+from evs_server.rpc_status import end_process
+from evs_server.store.derived import RealizedColumns
+from evs_server.store.embedded import EmbeddedPostgres, embedded_postgres
+from evs_server.store.leader import Leadership, LeaderTimes
+from evs_server.store.ledger import LedgerReader
+from evs_server.store.migrate import migrate
+from evs_server.store.partitions import keep_partitions, make_partitions
+from evs_server.store.postgres import PostgresStore
+from evs_server.store.spool import Spool
+from evs_server.store.spool_replay import recover_with_spool
+from evs_server.store.writer import Writer
+
+log = logging.getLogger(__name__)
+
+SERVICE = evs_pb2.DESCRIPTOR.services_by_name["EquityValuationService"].full_name
+ADMIN_SERVICE = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
+
+STORAGE = "evs.v1.Storage"
+"""Of this the health service says whether what is applied also gets stored; NOT_SERVING while EVS is degraded."""
+
+STOP_SECONDS = 12.0
+"""How long an orderly end may take, all parts together (FAULTS F2); none is left of a part that takes its own time."""
+STREAM_GRACE_SECONDS = 2.0
+IMPORT_SECONDS = 120.0
+DRAIN_SECONDS = 6.0
+CANCEL_SECONDS = 1.0
+ROLL_CHECK_SECONDS = 1.0
+RETRY_SECONDS_MAX = 5.0
+
+T = TypeVar("T")
+
+
+class Servicer(IngestServicer, FanoutServicer):
+    """Every method of the contract; serves once ``attach`` has given it its rooms and the lifecycle says so."""
+
+    def __init__(self, lifecycle: Lifecycle, heartbeat_seconds: float) -> None:
+        self._lifecycle = lifecycle
+        self._heartbeat_seconds = heartbeat_seconds
+        self._wakers = set()
+        lifecycle.on_change(self._wake_all)
+
+    def attach(self, gate: Gate, engine: Engine, hub: Hub) -> None:
+        """Take the rooms behind the methods."""
+        self._gate, self._engine, self._hub, self._accounts = gate, engine, hub, gate
+
+
+class Application:
+    """
+    One EVS, from opening to closing; an async context manager.
+
+    Args:
+        settings: What an operator has set.
+        clock: Where the time comes from.
+
+    Raises:
+        ConfigError: On entering, if the database or an address cannot be used.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._lifecycle = Lifecycle()
+        self._servicer = Servicer(self._lifecycle, settings.heartbeat_seconds)
+        self._admin = AdminServicer(self._lifecycle)
+        self._health = health.aio.HealthServicer()
+        self._ready = asyncio.Event()
+        self._failure: asyncio.Future[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._resources = contextlib.AsyncExitStack()
+        self._stop_at = 0.0
+        self._gate: Gate | None = None
+        self._writer: Writer | None = None
+        self.address = ""
+
+    async def __aenter__(self) -> Self:
+        self._failure = asyncio.get_running_loop().create_future()
+        async with self._resources:
+            # The embedded server is a child process, and gRPC's threads do not survive a fork: it comes first.
+            dsn = await self._open_database()
+            await self._resources.enter_async_context(self._listening())
+            self._watch("recovery", self._recover_and_serve(dsn))
+            self._resources = self._resources.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        async with self._resources:
+            await self._drain()
+
+    async def wait_ready(self) -> None:
+        """Return once ingest is served; raises what ended the process before."""
+        await self._first_of(self._ready.wait())
+
+    async def run_until(self, stop: asyncio.Event) -> None:
+        """Return once ``stop`` is set; raises what ended the process before."""
+        await self._first_of(stop.wait())
+
+    # --- starting ------------------------------------------------------------------------------------------------
+
+    async def _open_database(self) -> str:
+        embedded = embedded_postgres(self._settings)
+        if embedded is None:
+            assert self._settings.database_url is not None
+            return self._settings.database_url.get_secret_value()
+        self._resources.push_async_callback(self._stop_embedded, embedded)
+        dsn = await embedded.start()
+        # Before it is stopped, lest it be started again.
+        self._resources.callback(self._watch("embedded PostgreSQL", embedded.keep_running()).cancel)
+        return dsn
+
+    async def _stop_embedded(self, embedded: EmbeddedPostgres) -> None:
+        await embedded.stop(self._stop_at - asyncio.get_running_loop().time())
+
+    @contextlib.asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        server = grpc.aio.server(options=server_options())
+        evs_pb2_grpc.add_EquityValuationServiceServicer_to_server(self._servicer, server)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (SERVICE, ADMIN_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        await self._set_health(serving=False, storing=False)
+        self.address = listen(server, self._settings.listen, "EVS_LISTEN")
+        if self._settings.ingest_listen is not None:
+            listen(server, self._settings.ingest_listen, "EVS_INGEST_LISTEN")
+        await server.start()
+        log.info("listening on %s", self.address)
+        try:
+            yield
+        finally:
+            await server.stop(STREAM_GRACE_SECONDS)
+
+    async def _recover_and_serve(self, dsn: str) -> None:
+        leadership = await self._lead(dsn)
+        spool = await asyncio.to_thread(Spool.open, self._settings.data_dir / "spool", self._settings.spool_bytes)
+        self._resources.callback(spool.close)
+        store, recovered, tables = await _once_available(lambda: self._open_store(dsn, spool))
+        self._resources.push_async_callback(store.close)
+        leadership.began(recovered.start_number)
+        realized = RealizedColumns(store.database)
+        engine = Engine(
+            SessionCalendar(self._settings.zone, self._settings.session_roll),
+            stale_after_ms=self._settings.stale_price_seconds * 1_000,
+        )
+        hub, sequencer, clearing = Hub(), Sequencer(), Clearing(engine, Settled())
+
+        def on_durable(flush: Flush) -> None:
+            gate.mark_durable(flush)
+            realized.offer(flush)
+
+        writer = Writer(
+            store, self._clock, on_durable=on_durable, on_fenced=self._fail, spool=spool, sift=store.write_sifted
+        )
+        self._resources.callback(writer.close)
+        intake = Intake(engine, sequencer, clearing, hub, writer)
+        loader = Loader(intake, store, self._clock)
+        gate = Gate(self._lifecycle, intake, sequencer, loader, self._clock)
+        intake.restore(recovered)
+        loader.look_after_parked()
+        self._watch("writer", writer.run())
+        self._watch("realized columns", realized.run())
+        self._watch("parked events", loader.run())
+        self._watch("partitions", keep_partitions(store.database, self._clock, self._settings.retention_days))
+        self._gate, self._writer = gate, writer
+        if tables is not None:
+            intake.import_exchange(tables, self._clock.now_ms())
+            gate.flush_now()
+            while await writer.drain(IMPORT_SECONDS):
+                if self._has_failed:
+                    return
+                log.warning("the first import is not committed yet; EVS serves once it is")
+        if self._lifecycle.phase is Phase.STOPPING:
+            return
+        self._reconcile(Books(engine, sequencer, clearing, intake, self._clock, gate.flush_soon), store)
+        self._servicer.attach(gate, engine, hub)
+        self._lifecycle.enter(Phase.SERVING)
+        await self._set_health(serving=True, storing=True)
+        log.info("serving %d accounts, %d positions", engine.account_count, engine.position_count)
+        self._ready.set()
+        violation_count = 0
+        while self._lifecycle.phase is Phase.SERVING:
+            gate.roll_if_due()
+            if engine.identity_violation_count > violation_count:
+                violation_count = engine.identity_violation_count
+                log.critical("%d snapshots violate the identity of equity; EVS is not ready any more", violation_count)
+            await self._set_health(serving=not violation_count, storing=writer.degraded_since_ms is None)
+            await asyncio.sleep(ROLL_CHECK_SECONDS)
+
+    async def _lead(self, dsn: str) -> Leadership:
+        """The lead among all EVS on this database, once it is ours; it is watched from then on, and given up last."""
+        leadership = Leadership(
+            dsn,
+            name=f"evs {self.address} on {platform.node()}",
+            clock=self._clock,
+            on_following=self._lifecycle.follow,
+            times=LeaderTimes(self._settings.takeover_seconds),
+        )
+        self._resources.push_async_callback(leadership.close)
+        await _once_available(leadership.acquire)
+        self._lifecycle.enter(Phase.RECOVERING)
+        self._watch("leadership", leadership.keep())
+        return leadership
+
+    def _reconcile(self, books: Books, store: PostgresStore) -> None:
+        settings, ledgers = self._settings, LedgerReader(store.database)
+        rules = Rules(
+            every_seconds=settings.reconcile_seconds,
+            grace_seconds=settings.reconcile_grace_seconds,
+            repair=settings.reconcile_repair,
+            cents_max=settings.reconcile_cents_max,
+        )
+        reconciler = Reconciler(books, ledgers, self._clock, rules)
+        self._admin.attach(reconciler, Recompute(books, ledgers, rules.grace_seconds))
+        self._watch("reconciliation", reconciler.run())
+
+    async def _open_store(self, dsn: str, spool: Spool) -> tuple[PostgresStore, Recovered, ExchangeImport | None]:
+        """The store and what it holds."""
+        await migrate(dsn)
+        async with contextlib.AsyncExitStack() as undo:
+            store = await PostgresStore.open(dsn)
+            undo.push_async_callback(store.close)
+            await make_partitions(store.database, self._clock.now_ms())
+            recovered = await recover_with_spool(store, spool)
+            tables = None if recovered.imported else await store.read_exchange()
+            undo.pop_all()
+        return store, recovered, tables
+
+    # --- stopping ------------------------------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        """No more events in; what was applied goes to the database, as long as the deadline allows."""
+        self._stop_at = asyncio.get_running_loop().time() + STOP_SECONDS
+        self._lifecycle.enter(Phase.STOPPING)
+        await self._set_health(serving=False, storing=False)
+        if self._gate is not None and self._writer is not None:
+            self._gate.flush_now()
+            await self._writer.drain(DRAIN_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        _, stuck = await asyncio.wait(self._tasks, timeout=CANCEL_SECONDS)
+        for task in stuck:
+            log.error("%s does not end; going on without it", task.get_name())
+
+    # --- watching ------------------------------------------------------------------------------------------------
+
+    def _watch(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._watched(name, work), name=name)
+        self._tasks.append(task)
+        return task
+
+    async def _watched(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except AssertionError:
+            end_process(name)
+        except EvsError as error:
+            self._fail(error)
+        except Exception as error:
+            log.critical("%s failed; ending the process", name, exc_info=True)
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        assert self._failure is not None
+        if not self._failure.done():
+            self._failure.set_exception(error)
+            # Whether or not somebody waits for it, it has been told.
+            self._failure.exception()
+        if isinstance(error, Fenced):
+            self._lifecycle.enter(Phase.STOPPING)
+
+    @property
+    def _has_failed(self) -> bool:
+        return self._failure is not None and self._failure.done()
+
+    async def _first_of(self, work: Coroutine[Any, Any, object]) -> None:
+        assert self._failure is not None, "the application is entered first"
+        waiting: asyncio.Future[Any] = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait({waiting, self._failure}, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure.done():
+                await self._failure
+        finally:
+            waiting.cancel()
+
+    async def _set_health(self, *, serving: bool, storing: bool) -> None:
+        for name, good in (("", serving), (SERVICE, serving), (STORAGE, storing)):
+            status = health_pb2.HealthCheckResponse.SERVING if good else health_pb2.HealthCheckResponse.NOT_SERVING
+            await self._health.set(name, status)
+
+
+async def run_application(settings: Settings, stop: asyncio.Event, say: Callable[[str], None]) -> None:
+    """
+    Run EVS until ``stop`` is set; says one line, with ``ready`` and its address, once ingest is served.
+
+    Raises:
+        EvsError: If it cannot start, or cannot go on.
+    """
+    async with Application(settings) as application:
+        ready = asyncio.ensure_future(application.wait_ready())
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if ready.done():
+            await ready
+            say(f"evs ready {application.address}")
+            await application.run_until(stop)
+        ready.cancel()
+        stopping.cancel()
+
+
+async def _once_available(attempt: Callable[[], Awaitable[T]]) -> T:
+    """What ``attempt`` returns, as soon as the database lets it."""
+    wait_seconds = 0.1
+    while True:
+        try:
+            return await attempt()
+        except StoreUnavailable as error:
+            log.warning("not serving yet: %s; trying again", error.message)
+        await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311 -- jitter, not a secret
+        wait_seconds = min(2 * wait_seconds, RETRY_SECONDS_MAX)

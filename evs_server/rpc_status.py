@@ -1,0 +1,120 @@
+"""
+Errors as gRPC statuses: the one table, and the one door through which failures leave a method.
+
+Expected errors become rich statuses (``google.rpc``). What nobody expected becomes INTERNAL without a word of detail,
+and a log line with all of it. A failed assertion is a bug that may have left state half changed: it ends the process,
+and recovery is the ordinary start (STYLE 4).
+"""
+
+import contextlib
+import functools
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from evs_server import errors
+
+log = logging.getLogger(__name__)
+
+DOMAIN = "evs.v1"
+
+STATUS_OF: dict[type[errors.EvsError], grpc.StatusCode] = {
+    errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.OutOfBounds: grpc.StatusCode.OUT_OF_RANGE,
+    errors.UnknownAccount: grpc.StatusCode.NOT_FOUND,
+    errors.EventConflict: grpc.StatusCode.ALREADY_EXISTS,
+    errors.SequenceGap: grpc.StatusCode.ABORTED,
+    errors.StaleEpoch: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.NotServed: grpc.StatusCode.UNIMPLEMENTED,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.Recovering: grpc.StatusCode.UNAVAILABLE,
+    errors.Following: grpc.StatusCode.UNAVAILABLE,
+    errors.ShuttingDown: grpc.StatusCode.UNAVAILABLE,
+    errors.Fenced: grpc.StatusCode.UNAVAILABLE,
+}
+
+Method = Callable[..., Any]
+
+
+def status_name(error: errors.EvsError) -> str:
+    """The name of the gRPC status that answers an error, such as ``INVALID_ARGUMENT``."""
+    return STATUS_OF[type(error)].name
+
+
+def to_status(error: errors.EvsError) -> Any:
+    """The rich status that answers an error, as ``abort_with_status`` takes it."""
+    detail = any_pb2.Any()
+    detail.Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=dict(error.metadata)))
+    details = [detail]
+    if isinstance(error, errors.InvalidRequest | errors.OutOfBounds):
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
+        named = any_pb2.Any()
+        named.Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+        details.append(named)
+    code = code_pb2.Code.Value(status_name(error))
+    return rpc_status.to_status(status_pb2.Status(code=code, message=error.message, details=details))
+
+
+def answers_with_status(method: Method) -> Method:
+    """
+    Decorate a servicer's coroutine method: it asks the servicer's ``_lifecycle`` first, and errors become statuses.
+    """
+
+    @functools.wraps(method)
+    async def answered(self: Any, request: Any, context: Any) -> Any:
+        try:
+            self._lifecycle.require_serving()
+            return await method(self, request, context)
+        except errors.EvsError as error:
+            await context.abort_with_status(to_status(error))
+        except AssertionError:
+            end_process(method.__qualname__)
+        except grpc.aio.AbortError:
+            raise
+        except Exception:
+            await _abort_unexpected(method, context)
+
+    return answered
+
+
+def ends_with_status(method: Method) -> Method:
+    """Decorate a servicer's streaming method (an async generator), likewise."""
+
+    @functools.wraps(method)
+    async def ended(self: Any, request: Any, context: Any) -> AsyncIterator[Any]:
+        try:
+            self._lifecycle.require_serving()
+            async with contextlib.aclosing(method(self, request, context)) as responses:
+                async for response in responses:
+                    yield response
+        except errors.EvsError as error:
+            await context.abort_with_status(to_status(error))
+        except AssertionError:
+            end_process(method.__qualname__)
+        except grpc.aio.AbortError:
+            raise
+        except Exception:
+            await _abort_unexpected(method, context)
+
+    return ended
+
+
+def end_process(where: str) -> NoReturn:
+    """Log a failed assertion and end the process at once: nothing that is in memory can be trusted any more."""
+    log.critical("assertion failed in %s; ending the process, the next start recovers", where, exc_info=True)
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    os._exit(70)
+
+
+async def _abort_unexpected(method: Callable[..., Awaitable[Any]] | Method, context: Any) -> None:
+    log.exception("unexpected error in %s", method.__qualname__)
+    await context.abort(grpc.StatusCode.INTERNAL, "internal error; see the log of EVS")
