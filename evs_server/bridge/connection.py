@@ -1,0 +1,167 @@
+"""
+One browser's socket: a task that reads it, a task that writes it, and the session between them.
+
+Lives here: waiting, deadlines, closing. Not here: any decision (``session``), JSON (``frames``). Each socket has a
+writer of its own, which takes one frame at a time: a slow reader holds up nobody, and gets the newest value once it can
+take one.
+"""
+
+import asyncio
+from math import inf
+from typing import Final
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from evs_server.bridge.frames import CloseCode, EquityValue
+from evs_server.bridge.policy import WRITE_BYTES_MAX, Policy
+from evs_server.bridge.session import Close, Demand, Follow, Read, Session, Unfollow
+from evs_server.bridge.upstream import Upstream
+from evs_server.clock import Clock
+
+FRAME_HEADER_BYTES: Final = 14
+"""What a websocket puts before a payload, at most."""
+
+
+class Connection:
+    """
+    A socket and its session; a reader of the upstream.
+
+    Args:
+        websocket: The socket, its opening handshake done.
+        session: What decides.
+        upstream: EVS.
+        clock: What the session's times are taken from.
+        policy: How long sending and closing may take.
+    """
+
+    def __init__(
+        self, websocket: ServerConnection, session: Session, upstream: Upstream, clock: Clock, policy: Policy
+    ) -> None:
+        self._websocket = websocket
+        self._session = session
+        self._upstream = upstream
+        self._clock = clock
+        self._policy = policy
+        self._followed: int | None = None
+        self._set_alarm(session.due())
+        self._changed = asyncio.Event()
+        self._answered = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve the socket until it is closed."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                writer = tasks.create_task(self._write())
+                await self._read()
+                writer.cancel()
+        finally:
+            self._alarm.cancel()
+            if self._followed is not None:
+                self._upstream.unfollow(self._followed, self)
+
+    # --- the upstream's reader -----------------------------------------------------------------------------------
+
+    def deliver(self, value: EquityValue) -> None:
+        """Take a value."""
+        self._session.deliver(value)
+        self._changed.set()
+
+    def set_stale(self, since_ms: int) -> None:
+        """EVS cannot be heard since a unix time in milliseconds."""
+        self._session.set_stale(since_ms)
+        self._changed.set()
+
+    def set_live(self) -> None:
+        """EVS is heard again."""
+        self._session.set_live()
+        self._changed.set()
+
+    def end(self, code: CloseCode, reason: str) -> None:
+        """Nothing more will come."""
+        self._session.end(code, reason)
+        self._changed.set()
+
+    # --- the socket ----------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        try:
+            async for message in self._websocket:
+                for demand in self._session.receive(message, self._clock.monotonic()):
+                    await self._meet(demand)
+                self._changed.set()
+                # Reads on only once the answer has left: who does not read answers is not read either. A socket that
+                # is being closed is read to its end, or the other side's close would never be seen.
+                if self._session.close is None:
+                    self._answered.clear()
+                    await self._answered.wait()
+        except ConnectionClosed:
+            return
+
+    async def _meet(self, demand: Demand) -> None:
+        match demand:
+            case Follow(account_id):
+                self._followed = account_id
+                self._upstream.follow(account_id, self)
+            case Unfollow(account_id):
+                self._followed = None
+                self._upstream.unfollow(account_id, self)
+            case Read(request, account_id):
+                self._session.fulfil(demand, await self._upstream.read(request, account_id))
+
+    async def _write(self) -> None:
+        try:
+            while (close := await self._send_due()) is None:
+                self._answered.set()
+                await self._wait()
+            self._answered.set()
+            await self._close(close)
+        except ConnectionClosed:
+            # What had been read by then is not taken up any more: nobody is left to answer.
+            self._session.end(CloseCode.INTERNAL_ERROR, "the socket was lost")
+            self._answered.set()
+
+    async def _send_due(self) -> Close | None:
+        """Send all that is due; how to close the socket, if it has come to that."""
+        self._changed.clear()
+        while (frame := self._session.take(self._clock.monotonic())) is not None:
+            if self._has_room(frame):
+                await self._websocket.send(frame, text=True)
+                continue
+            try:
+                async with asyncio.timeout(self._policy.send_s):
+                    await self._websocket.send(frame, text=True)
+            except TimeoutError:
+                self._session.end(CloseCode.SLOW, f"a frame was not taken within {self._policy.send_s:g} s")
+                return self._session.close
+        return self._session.close
+
+    def _has_room(self, frame: bytes) -> bool:
+        """True if a frame will be taken without waiting: then its deadline, a timer each time, can be spared."""
+        waiting = self._websocket.transport.get_write_buffer_size()
+        return waiting + len(frame) + FRAME_HEADER_BYTES <= WRITE_BYTES_MAX
+
+    async def _wait(self) -> None:
+        # The last alarm is left to ring if it is early enough: setting one for each frame would cost more than the
+        # frame does. One that rings for nothing is harmless.
+        due = self._session.due()
+        if due < self._alarm_at:
+            self._alarm.cancel()
+            self._set_alarm(due)
+        await self._changed.wait()
+
+    def _set_alarm(self, due: float) -> None:
+        def ring() -> None:
+            self._alarm_at = inf
+            self._changed.set()
+
+        self._alarm_at = due
+        self._alarm = asyncio.get_running_loop().call_later(due - self._clock.monotonic(), ring)
+
+    async def _close(self, close: Close) -> None:
+        try:
+            async with asyncio.timeout(self._policy.close_s):
+                await self._websocket.close(close.code, close.reason)
+        except TimeoutError:
+            # The other end takes nothing, not even the close.
+            self._websocket.transport.abort()

@@ -1,0 +1,265 @@
+"""
+The bridge as a process: listening, letting in, draining.
+
+Lives here: the websocket server's settings, who may open a socket, start and stop in order. Not here: what a socket
+does (``connection``), what plain HTTP gets (``site``), signals (``cli``).
+
+    listen -> channel to EVS -> ready -> stop is set -> refuse new, close all with 1012 -> cancel streams -> channel
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
+
+import grpc.aio
+from evs.v1.evs_pb2_grpc import EquityValuationServiceStub
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from evs_server import tokens
+from evs_server.bridge import policy as bounds
+from evs_server.bridge.admission import Admission
+from evs_server.bridge.connection import Connection
+from evs_server.bridge.frames import CloseCode
+from evs_server.bridge.policy import Policy
+from evs_server.bridge.session import Session
+from evs_server.bridge.site import Site
+from evs_server.bridge.upstream import CHANNEL_OPTIONS, Upstream
+from evs_server.clock import Clock, SystemClock
+from evs_server.config import Settings
+from evs_server.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+DEMO_TOKEN_S: Final = 12 * 3_600
+
+
+class Door:
+    """Who may come in through one socket; what the session asks, and whether it joined."""
+
+    def __init__(self, verifier: tokens.TokenVerifier, admission: Admission) -> None:
+        self._verifier = verifier
+        self._admission = admission
+        self.joined: int | None = None
+
+    def verify(self, token: str) -> tokens.Grant:
+        """What a token gives; ``Unauthenticated`` if it is not good."""
+        return self._verifier.grant(token)
+
+    def admit(self, account_id: int) -> bool:
+        """Let one more socket of an account in; False if it has too many."""
+        if not self._admission.join(account_id):
+            return False
+        self.joined = account_id
+        return True
+
+
+class Bridge:
+    """
+    The bridge, from what it was set to.
+
+    Args:
+        settings: Addresses, origins, key.
+        policy: Bounds and times.
+        demo: Names of the demo's accounts by id, of which anyone gets a token; None outside the demo.
+
+    Raises:
+        ConfigError: If it cannot be run like this.
+    """
+
+    def __init__(self, settings: Settings, policy: Policy, demo: Mapping[int, str] | None = None) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._demo = demo
+        self._clock: Clock = SystemClock()
+        self._verifier = tokens.TokenVerifier.of(settings, self._clock)
+        self._admission = Admission(policy)
+        self._host, self._port = _host_and_port(settings.bridge_listen)
+        if demo is not None and self._host not in LOOPBACK:
+            raise ConfigError(f"EVS_BRIDGE_LISTEN: the demo is served on loopback only, not on {self._host}")
+        self._serving = False
+        self._sockets: set[ServerConnection] = set()
+        self._origins: frozenset[str] = frozenset()
+        self._upstream: Upstream
+        self._site: Site
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """
+        Serve within this context.
+
+        Yields:
+            The page's address, ``http://host:port/``.
+
+        Raises:
+            ConfigError: If the address cannot be listened on.
+        """
+        # Outside the group, which would wrap the error of a taken port.
+        server = await self._listen()
+        async with (
+            grpc.aio.insecure_channel(self._settings.server, options=CHANNEL_OPTIONS) as channel,
+            asyncio.TaskGroup() as streams,
+        ):
+            stub = EquityValuationServiceStub(channel)
+            self._upstream = Upstream(stub, streams, self._clock, self._policy)
+            try:
+                yield self._open(server)
+            finally:
+                await self._drain(server)
+                self._upstream.close()
+
+    # --- start and stop ------------------------------------------------------------------------------------------
+
+    async def _listen(self) -> Server:
+        try:
+            return await serve(
+                self._serve,
+                self._host,
+                self._port,
+                process_request=self._process_request,
+                compression=None,  # costs 70 KiB a connection, and lets 1 KB expand a thousandfold
+                max_size=bounds.MESSAGE_BYTES_MAX,
+                max_queue=bounds.MESSAGES_QUEUED_MAX,
+                write_limit=bounds.WRITE_BYTES_MAX,
+                ping_interval=self._policy.ping_interval_s,
+                ping_timeout=self._policy.ping_timeout_s,
+                open_timeout=self._policy.handshake_s,
+                close_timeout=self._policy.close_s,
+                server_header=None,
+                logger=_library_logger(),
+            )
+        except OSError as error:
+            address = self._settings.bridge_listen
+            raise ConfigError(f"EVS_BRIDGE_LISTEN: cannot listen on {address}: {error.strerror or error}") from None
+
+    def _open(self, server: Server) -> str:
+        port = server.sockets[0].getsockname()[1]
+        names = ("127.0.0.1", "localhost", "[::1]") if self._host in LOOPBACK else (_in_url(self._host),)
+        hosts = [f"{name}:{port}" for name in names]
+        self._origins = frozenset(f"http://{host}" for host in hosts) | frozenset(self._settings.origins)
+        self._site = Site(hosts, self._demo, self._issue_token, self._health)
+        self._serving = True
+        return f"http://{_in_url(self._host)}:{port}/"
+
+    async def _drain(self, server: Server) -> None:
+        self._serving = False
+        server.close(code=CloseCode.RESTART, reason="the bridge is restarting")
+        try:
+            async with asyncio.timeout(self._policy.close_s):
+                await asyncio.shield(server.wait_closed())
+        except TimeoutError:
+            # These take nothing, not even the close. Whatever still waits for EVS has a deadline.
+            for websocket in self._sockets:
+                websocket.transport.abort()
+            async with asyncio.timeout(self._policy.read_s + self._policy.close_s):
+                await server.wait_closed()
+
+    def _issue_token(self, account_id: int) -> str:
+        return tokens.issue(self._settings, account_id, DEMO_TOKEN_S, clock=self._clock)
+
+    def _health(self) -> tuple[bool, Mapping[str, int]]:
+        return self._serving, {
+            "connections": self._admission.connection_count,
+            "accounts": self._upstream.stream_count,
+            "stale": self._upstream.stale_count,
+        }
+
+    # --- one connection ------------------------------------------------------------------------------------------
+
+    def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Answer plain HTTP, or let a websocket handshake go on (None)."""
+        if not self._serving:
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "not serving\n")
+        if urlsplit(request.path).path != "/ws":
+            return self._site.respond(request.path, _single(request, "Host"))
+        # A browser always says where its page is from; who says nothing is no browser, and has no cookies to borrow.
+        origins = request.headers.get_all("Origin")
+        if origins and (len(origins) > 1 or origins[0] not in self._origins):
+            return self._site.refuse(HTTPStatus.FORBIDDEN, "this origin may not open the websocket")
+        refusal = self._admission.refusal(_address(connection))
+        if refusal is not None:
+            return self._site.refuse(HTTPStatus.SERVICE_UNAVAILABLE, refusal)
+        return None
+
+    async def _serve(self, websocket: ServerConnection) -> None:
+        address = _address(websocket)
+        if not self._admission.enter(address):
+            await _turn_away(websocket)
+            return
+        door = Door(self._verifier, self._admission)
+        self._sockets.add(websocket)
+        try:
+            session = Session(door, self._policy, self._clock.monotonic())
+            await Connection(websocket, session, self._upstream, self._clock, self._policy).run()
+        finally:
+            self._sockets.discard(websocket)
+            self._admission.leave(address)
+            if door.joined is not None:
+                self._admission.part(door.joined)
+
+
+async def run_bridge(
+    settings: Settings, stop: asyncio.Event, *, demo: Mapping[int, str] | None = None, policy: Policy | None = None
+) -> None:
+    """
+    Serve browsers until told to stop; then close their sockets with 1012 and return.
+
+    Args:
+        settings: Addresses, origins, key, pushes a second.
+        stop: Set it to stop.
+        demo: Names of the demo's accounts by id, of which anyone gets a token; None outside the demo.
+        policy: Bounds and times, where they are not to be the default ones.
+
+    Raises:
+        ConfigError: If there is no key, the address cannot be listened on, or the demo is not on loopback.
+    """
+    async with Bridge(settings, policy or policy_of(settings), demo).serving() as address:
+        log.info("bridge ready on %s, values from %s", address, settings.server)
+        await stop.wait()
+        log.info("bridge stopping")
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The bounds and times that go with the settings."""
+    return Policy(push_interval_s=1 / settings.push_per_second, silence_s=2 * settings.heartbeat_seconds + 5)
+
+
+async def _turn_away(websocket: ServerConnection) -> None:
+    # Others came in between its handshake's check and now.
+    try:
+        await websocket.close(CloseCode.TOO_MANY_CONNECTIONS, "too many connections")
+    except ConnectionClosed:
+        return
+
+
+def _library_logger() -> logging.Logger:
+    # At INFO the library writes two lines per connection, and calls every page it serves a rejected connection.
+    logger = logging.getLogger(f"{__name__}.websockets")
+    logger.setLevel(logging.WARNING)
+    return logger
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if address.startswith("unix:"):
+        raise ConfigError(f"EVS_BRIDGE_LISTEN: browsers need host:port, not {address}")
+    return host.strip("[]"), int(port)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _single(request: Request, name: str) -> str | None:
+    values = request.headers.get_all(name)
+    return values[0] if len(values) == 1 else None
+
+
+def _address(connection: ServerConnection) -> str:
+    return str(connection.remote_address[0]) if connection.remote_address else "unknown"
