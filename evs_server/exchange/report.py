@@ -1,0 +1,97 @@
+"""
+What a replay says: its progress while it runs, and its summary, for people or as JSON.
+
+Lives here: words and layout. Not here: any of the numbers. Writes to the terminal.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+FINDINGS_SHOWN: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """
+    A replay and its audit; the names are the keys of ``--json``.
+
+    Attributes:
+        prints: Trades settled.
+        events: Events that EVS was told: two for each trade, and the ticks.
+        ticks: Ticks among them.
+        rows: Rows in ``equity_timeseries`` of the accounts of this replay.
+        accounts: Accounts, all of which were compared.
+        mismatches: Facts that EVS or Postgres hold otherwise than the fold.
+        identity_violations: Valuations in which equity and profit do not agree.
+        conservation_breaches: Totals of cash or shares that trades have changed.
+        refused: Events that EVS refused.
+        seconds: From the first settlement until the last event was durable.
+        events_per_second: Events by seconds.
+        findings: The first of what is wrong, in words.
+    """
+
+    prints: int
+    events: int
+    ticks: int
+    rows: int
+    accounts: int
+    mismatches: int
+    identity_violations: int
+    conservation_breaches: int
+    refused: int
+    seconds: float
+    events_per_second: int
+    findings: Sequence[str]
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing at all is wrong."""
+        return not (self.mismatches or self.identity_violations or self.conservation_breaches or self.refused)
+
+
+def print_summary(summary: Summary, *, as_json: bool) -> None:
+    """Write a summary to standard output: a table, or one JSON object."""
+    values = {field.name: getattr(summary, field.name) for field in fields(summary)}
+    if as_json:
+        sys.stdout.write(json.dumps(values) + "\n")
+        return
+    findings = values.pop("findings")
+    table = Table("replay", "", title_justify="left")
+    table.columns[1].justify = "right"
+    for name, value in values.items():
+        table.add_row(name.replace("_", " "), f"{value:,}")
+    console = Console()
+    console.print(table)
+    for finding in findings:
+        console.print(f"  {finding}", markup=False, highlight=False)
+    console.print(
+        "every account agrees with the fold of its trades" if summary.good else "the numbers do not agree",
+        style="green" if summary.good else "bold red",
+    )
+
+
+@contextmanager
+def progress_bar(print_count: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """
+    A bar on standard error, if that is a terminal; yields what advances it by so many prints.
+
+    Args:
+        print_count: Prints in all.
+        shown: False shows none in any case.
+    """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("prints"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as progress:
+        task = progress.add_task("replay", total=print_count)
+        yield lambda count: progress.advance(task, count)
