@@ -1,0 +1,255 @@
+"""
+What ``evs doctor`` finds: how an installation is, one finding for each thing, in words, with what to do.
+
+Lives here: looking from outside at all that an installation consists of, and judging it. Not here: printing (``cli``),
+SQL (``store.inspection``). Changes nothing: it makes no key, starts no database, sends no event. Does I/O; every look
+has a deadline, so that it ends even where nothing answers.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+import grpc.aio
+from evs.v1 import evs_pb2
+from evs.v1.evs_pb2_grpc import EquityValuationServiceStub
+from google.protobuf.internal import api_implementation
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from evs_server import tokens
+from evs_server.config import Settings
+from evs_server.errors import ConfigError, EvsError
+from evs_server.store.embedded import running_database
+from evs_server.store.inspection import Inspection, inspect
+from evs_server.store.migrate import pending
+
+if TYPE_CHECKING:
+    from evs.v1.evs_pb2_grpc import EquityValuationServiceAsyncStub
+
+ANSWER_SECONDS: Final = 3
+"""Whoever takes longer to say that all is well, is not."""
+
+POSTGRES_OLDEST: Final = 150_000
+"""The oldest PostgreSQL that EVS is tested on, as its own version number: 15.0."""
+
+LAG_EVENTS_MAX: Final = 100_000
+"""Events applied and not yet stored, beyond which storage is not keeping up: well above a second's worth."""
+
+
+OWN_NAME: Final = "evs doctor"
+"""A sender that never sends anything: whoever asks how far one is must name it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing, whether it is well, and what to know or do about it."""
+
+    subject: str
+    ok: bool
+    text: str
+
+    def __str__(self) -> str:
+        return f"{'ok' if self.ok else 'PROBLEM':<8}{self.subject:<11}{self.text}"
+
+
+def ok(subject: str, text: str) -> Finding:
+    """A thing that is well."""
+    return Finding(subject, True, text)
+
+
+def problem(subject: str, text: str) -> Finding:
+    """A thing that is not."""
+    return Finding(subject, False, text)
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Everything about an installation, in the order in which a problem explains the ones after it."""
+    findings = [_runtime(), _data_dir(settings), _key(settings)]
+    serving = await _evs(settings)
+    findings += [*serving, *_addresses(settings, evs_is_there=serving[0].ok)]
+    findings += [finding async for finding in _database(settings, evs_is_there=serving[0].ok)]
+    return findings
+
+
+def taken_addresses(settings: Settings) -> list[str]:
+    """
+    The addresses to listen on that somebody else already does, as problems, one line each.
+
+    An address of another machine, or one that this user may not use, counts as well: it cannot be listened on.
+    """
+    wanted = {
+        "EVS_LISTEN": settings.listen,
+        "EVS_INGEST_LISTEN": settings.ingest_listen,
+        "EVS_BRIDGE_LISTEN": settings.bridge_listen,
+    }
+    reasons = {name: _why_not(address) for name, address in wanted.items() if address is not None}
+    return [
+        f"{name}: {wanted[name]} {reason}; stop what uses it, or set {name} to another address"
+        for name, reason in reasons.items()
+        if reason
+    ]
+
+
+def _why_not(address: str) -> str | None:
+    """Why an address cannot be listened on; None if it can."""
+    if address.startswith("unix:"):
+        return None
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as candidate:
+        # As servers do, so that connections of one that has just ended are no obstacle.
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind((host, int(port)))
+        except OSError as error:
+            return "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror or error}"
+    return None
+
+
+def _runtime() -> Finding:
+    implementation = api_implementation.Type()
+    if implementation != "upb":
+        return problem("runtime", f"protobuf runs its {implementation} implementation, many times slower: reinstall it")
+    return ok("runtime", "protobuf runs its C implementation")
+
+
+def _data_dir(settings: Settings) -> Finding:
+    path = settings.data_dir
+    # What is not there yet will be made, in the nearest directory that is.
+    nearest = next(parent for parent in [path, *path.absolute().parents] if parent.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK) or not nearest.is_dir():
+        return problem("data", f"{nearest} cannot be written to: let this user, or set EVS_DATA_DIR to a directory")
+    return ok("data", f"{path}{'' if path.exists() else ' (will be made)'}")
+
+
+def _key(settings: Settings) -> Finding:
+    development = settings.data_dir / tokens.DEVELOPMENT_KEY
+    if settings.jwt_secret_file is None and not development.exists():
+        return ok("key", "none yet: the first token makes a development key")
+    try:
+        tokens.read_key(settings)
+    except ConfigError as error:
+        return problem("key", error.message)
+    if settings.jwt_secret_file is None:
+        return ok("key", f"development key {development}; set EVS_JWT_SECRET_FILE where it matters")
+    return ok("key", str(settings.jwt_secret_file))
+
+
+async def _evs(settings: Settings) -> list[Finding]:
+    """What answers at EVS's address; the first finding is whether EVS is there and serves."""
+    async with grpc.aio.insecure_channel(settings.server) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # the types leave out its methods
+        try:
+            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=ANSWER_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            return [problem("EVS", _absent(settings.server, error))]
+    if answer.status != health_pb2.HealthCheckResponse.SERVING:
+        text = "is there but does not serve: it is starting, stopping, or waiting for PostgreSQL; its log says which"
+        return [problem("EVS", f"{settings.server} {text}")]
+    return [ok("EVS", f"serves at {settings.server}"), await _storage(settings)]
+
+
+async def _storage(settings: Settings) -> Finding:
+    """Whether what EVS applies gets stored, and since when it does not, as EVS itself says."""
+    async with grpc.aio.insecure_channel(settings.server) as channel:
+        stub: EquityValuationServiceAsyncStub = EquityValuationServiceStub(channel)
+        try:
+            state = await stub.GetIngestState(evs_pb2.GetIngestStateRequest(source=OWN_NAME), timeout=ANSWER_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            return problem("storage", f"EVS does not say whether it stores what it applies ({error.code().name})")
+    if state.degraded_since:
+        since = datetime.fromtimestamp(state.degraded_since // 1_000, UTC)
+        return problem(
+            "storage",
+            f"degraded since {since:%Y-%m-%d %H:%M:%S} UTC: EVS serves, but cannot store what it applies; look at the"
+            " database, and at EVS's log",
+        )
+    return ok("storage", "what EVS applies gets stored")
+
+
+def _absent(address: str, error: grpc.aio.AioRpcError) -> str:
+    if error.code() is grpc.StatusCode.UNAVAILABLE and "refused" in (error.details() or ""):
+        return f"nothing listens at {address}: start `evs serve`, or set EVS_SERVER to where it runs"
+    return (
+        f"what is at {address} does not answer as EVS would ({error.code().name}): look at who listens there, or set"
+        " EVS_SERVER to where EVS runs"
+    )
+
+
+def _addresses(settings: Settings, *, evs_is_there: bool) -> list[Finding]:
+    if evs_is_there:
+        return []  # of the addresses that are taken, most are then taken by EVS itself
+    taken = taken_addresses(settings)
+    return [problem("addresses", text) for text in taken] or [ok("addresses", "all free")]
+
+
+async def _database(settings: Settings, *, evs_is_there: bool) -> AsyncIterator[Finding]:
+    try:
+        dsn = running_database(settings)
+    except ConfigError as error:
+        yield problem("database", error.message)
+        return
+    if dsn is None:
+        yield ok("database", "embedded, not running now; `evs serve` starts it")
+        return
+    try:
+        seen = await inspect(dsn)
+        missing = await pending(dsn)
+    except EvsError as error:
+        yield problem("database", f"{error.message}; see EVS_DATABASE_URL")
+        return
+    yield _version(settings, seen)
+    yield _migrations(missing)
+    if seen.start_count is not None:
+        yield ok("history", _history(seen))
+    if evs_is_there:
+        async for finding in _lags(settings, seen):
+            yield finding
+
+
+def _version(settings: Settings, seen: Inspection) -> Finding:
+    kind = "embedded" if settings.database_url is None else "given"
+    if seen.server_number < POSTGRES_OLDEST:
+        oldest = POSTGRES_OLDEST // 10_000
+        return problem(
+            "database", f"PostgreSQL {seen.server_version} is older than {oldest}, the oldest EVS is tested on"
+        )
+    return ok("database", f"PostgreSQL {seen.server_version}, {kind}")
+
+
+def _migrations(missing: list[str]) -> Finding:
+    if missing:
+        return problem(
+            "tables", f"not up to date, missing {', '.join(missing)}: run `evs migrate`, or restart `evs serve`"
+        )
+    return ok("tables", "up to date")
+
+
+def _history(seen: Inspection) -> str:
+    last = "never stored anything" if seen.idle_seconds is None else f"last stored {seen.idle_seconds} s ago"
+    return f"started {seen.start_count} times, {seen.event_count} events stored, {last}"
+
+
+async def _lags(settings: Settings, seen: Inspection) -> AsyncIterator[Finding]:
+    """How far storage is behind memory, for each sender."""
+    async with grpc.aio.insecure_channel(settings.server) as channel:
+        # The types tell the two kinds of channel apart; when run, one class serves both.
+        stub: EquityValuationServiceAsyncStub = EquityValuationServiceStub(channel)
+        for source in seen.durable_sequences:
+            request = evs_pb2.GetIngestStateRequest(source=source)
+            try:
+                state = await stub.GetIngestState(request, timeout=ANSWER_SECONDS)
+            except grpc.aio.AioRpcError as error:
+                yield problem("ingest", f"sender {source}: EVS does not say how far it is ({error.code().name})")
+                continue
+            lag = state.applied_sequence - state.durable_sequence
+            text = f"sender {source}: {state.applied_sequence} events applied, {lag} of them not yet stored"
+            if lag > LAG_EVENTS_MAX:
+                yield problem("ingest", f"{text}; storage does not keep up: look at the database, and at EVS's log")
+            else:
+                yield ok("ingest", text)

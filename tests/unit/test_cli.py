@@ -1,0 +1,131 @@
+"""The commands as a stranger meets them: help, settings, exit statuses. What a command does is tested in its room."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from evs_server import config, tokens
+from evs_server.cli import SETTINGS
+
+EVS = (sys.executable, "-m", "evs_server.cli")
+SECONDS_MAX = 60
+
+COMMANDS = ("serve", "bridge", "demo", "replay", "migrate", "token", "reconcile", "recompute", "doctor")
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """The environment without settings of whoever runs the tests."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("EVS_")} | extra
+
+
+def evs(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """The outcome of one command."""
+    return subprocess.run(
+        [*EVS, *arguments],
+        env=clean_environment(**(env or {})),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS_MAX,
+    )
+
+
+def test_help_names_every_command() -> None:
+    """A stranger finds out what there is."""
+    outcome = evs("--help")
+    assert (0, "") == (outcome.returncode, outcome.stderr)
+    assert [] == [name for name in COMMANDS if f"\n  {name} " not in outcome.stdout]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_and_its_settings(command: str) -> None:
+    """Each command's help says which variables it reads."""
+    outcome = evs(command, "--help")
+    assert 0 == outcome.returncode
+    assert "Settings: " in outcome.stdout
+
+
+def test_help_imports_nothing_that_takes_long() -> None:
+    """Help must come at once: no gRPC, no PostgreSQL, no NumPy, no pydantic on the way to it."""
+    heavy = "grpc, asyncpg, numpy, pydantic, websockets, google.protobuf"
+    code = f"import sys, evs_server.cli; print([n for n in {heavy.split(', ')!r} if n in sys.modules])"
+    outcome = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=SECONDS_MAX
+    )
+    assert "[]\n" == outcome.stdout
+
+
+def test_help_lists_every_setting_and_no_other() -> None:
+    """The list that people read is the one that is checked."""
+    listed = {word for word in SETTINGS.split() if word.startswith("EVS_")}
+    assert {f"EVS_{name.upper()}" for name in config.Settings.model_fields} == listed
+
+
+def test_the_readme_lists_every_setting() -> None:
+    """So is the one in the README."""
+    readme = Path(__file__).resolve().parents[2].joinpath("README.md").read_text()
+    assert [] == [name for name in config.Settings.model_fields if f"| `EVS_{name.upper()}` |" not in readme]
+
+
+def test_all_problems_with_settings_are_told_at_once(tmp_path: Path) -> None:
+    """Nobody should have to start again for each of them."""
+    outcome = evs(
+        *("token", "--account", "7"),
+        env={"EVS_DATA_DIR": str(tmp_path), "EVS_LISTEN": "50051", "EVS_SESSION_TIMEZONE": "Mars/Olympus"},
+    )
+    assert (2, "") == (outcome.returncode, outcome.stdout)
+    lines = outcome.stderr.splitlines()
+    assert ["evs: EVS_LISTEN:", "evs: EVS_SESSION_TIMEZONE:"] == [" ".join(line.split()[:2]) for line in lines]
+    assert "'50051'" in lines[0]
+    assert "'Mars/Olympus'" in lines[1]
+
+
+def test_a_token_is_printed_alone_and_is_good(tmp_path: Path) -> None:
+    """What ``evs token`` prints can be handed on as it is."""
+    outcome = evs("token", "--account", "7", "--ttl", "60", env={"EVS_DATA_DIR": str(tmp_path)})
+    assert (0, "") == (outcome.returncode, outcome.stderr)
+    assert outcome.stdout.count("\n") == 1
+    settings = config.load(data_dir=tmp_path)
+    assert 7 == tokens.TokenVerifier.of(settings).verify(outcome.stdout.strip())
+
+
+@pytest.mark.parametrize("account", ["0", "-1", "x", str(2**53)])
+def test_a_token_for_no_account_is_refused(tmp_path: Path, account: str) -> None:
+    """An account id that cannot exist is a mistake of the caller's."""
+    outcome = evs("token", f"--account={account}", env={"EVS_DATA_DIR": str(tmp_path)})
+    assert (2, "") == (outcome.returncode, outcome.stdout)
+    assert "--account" in outcome.stderr
+
+
+def test_a_file_that_is_no_tape_ends_with_status_2(tmp_path: Path) -> None:
+    """Bad input names the file, and is told from a replay that found a difference."""
+    missing = tmp_path / "aig" / "20131007_trade.zip"
+    outcome = evs("replay", str(missing))
+    assert (2, "") == (outcome.returncode, outcome.stdout)
+    assert str(missing) in outcome.stderr
+
+
+def test_a_second_signal_ends_a_process_that_does_not_stop() -> None:
+    """Whoever presses Ctrl-C twice means it."""
+    code = (
+        "import asyncio\n"
+        "from evs_server.stopping import run_until_signal\n"
+        "async def body(stop):\n"
+        "    print('running', flush=True)\n"
+        "    await stop.wait()\n"
+        "    print('stopping', flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "run_until_signal(body)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "running\n" == process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert "stopping\n" == process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert 128 + signal.SIGTERM == process.wait(SECONDS_MAX)
