@@ -1,0 +1,102 @@
+"""
+One EVS of the simulation, from start to crash: the pure rooms, a queue for the writer, and what it has made public.
+
+The writer is played step by step: a batch of flushes, merged, is attempted until it is known to be committed.
+"""
+
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from evs_server.engine import Engine
+from evs_server.errors import StoreUnavailable
+from evs_server.ingest.clearing import Clearing
+from evs_server.ingest.intake import Intake
+from evs_server.ingest.sequencer import Sequencer
+from evs_server.ingest.settled import Settled
+from evs_server.model import Flush, Valuation
+from evs_server.store.memory import MemoryStore, Tables
+from evs_server.store.merge import merge
+from tests.builders import an_engine
+
+T = TypeVar("T")
+
+
+def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine that never waits returns."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    raise AssertionError("the store in memory waited")
+
+
+class Process:
+    """
+    Everything that is lost in a crash.
+
+    Attributes:
+        published: Passes made public since they were last asked for.
+        offered: Number of each flush captured since they were last asked for, and a digest of what it captured.
+        rows_of: Rows by the number of the flush that carries them.
+    """
+
+    def __init__(self, tables: Tables, stale_after_ms: int) -> None:
+        self.engine: Engine = an_engine(stale_after_ms=stale_after_ms)
+        self.sequencer = Sequencer()
+        self.clearing = Clearing(self.engine, Settled())
+        self.intake = Intake(self.engine, self.sequencer, self.clearing, self, self)
+        self.store = MemoryStore(tables)
+        self.published: list[Valuation] = []
+        self.offered: list[tuple[int, str]] = []
+        self.rows_of: dict[int, tuple[Valuation, ...]] = {}
+        self.degraded_since_ms: int | None = None
+        self._queue: deque[Flush] = deque()
+        self._in_flight: tuple[Flush, list[int]] | None = None
+        self.recovered = at_once(self.store.recover())
+        self.intake.restore(self.recovered)
+
+    def publish(self, valuation: Valuation) -> None:
+        """As of ``ValuationSink``."""
+        self.published.append(valuation)
+
+    def offer(self, flush: Flush) -> None:
+        """As of ``FlushSink``."""
+        self._queue.append(flush)
+        self.offered.append((flush.number, self.engine.state_hash()))
+        self.rows_of[flush.number] = flush.rows
+
+    @property
+    def has_unwritten(self) -> bool:
+        """Whether anything waits for the writer."""
+        return self._in_flight is not None or bool(self._queue)
+
+    def attempt(self, flush_count: int, now_ms: int, *, told: bool = True) -> list[int]:
+        """
+        Try to write the oldest flushes.
+
+        Args:
+            flush_count: How many to merge, if none are in flight.
+            told: Whether the process lives to hear of it.
+
+        Returns:
+            The numbers of the flushes that became durable.
+        """
+        if self._in_flight is None:
+            flushes = [self._queue.popleft() for _ in range(min(flush_count, len(self._queue)))]
+            if not flushes:
+                return []
+            self._in_flight = merge(flushes), [flush.number for flush in flushes]
+        flush, numbers = self._in_flight
+        try:
+            at_once(self.store.write(flush))
+        except StoreUnavailable:
+            if self.degraded_since_ms is None:
+                self.degraded_since_ms = now_ms
+            return []
+        if told:
+            self._in_flight = None
+            self.degraded_since_ms = None
+            self.sequencer.mark_durable(flush.watermarks)
+        return numbers
