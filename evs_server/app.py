@@ -48,7 +48,7 @@ from evs_server.store.migrate import migrate
 from evs_server.store.partitions import keep_partitions, make_partitions
 from evs_server.store.postgres import PostgresStore
 from evs_server.store.spool import Spool
-from evs_server.store.spool_replay import recover_with_spool
+from evs_server.store.spool_replay import recover_with_spools
 from evs_server.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -172,9 +172,8 @@ class Application:
 
     async def _recover_and_serve(self, dsn: str) -> None:
         leadership = await self._lead(dsn)
-        spool = await asyncio.to_thread(Spool.open, self._settings.data_dir / "spool", self._settings.spool_bytes)
+        store, spool, recovered, tables = await _once_available(lambda: self._open_store(dsn))
         self._resources.callback(spool.close)
-        store, recovered, tables = await _once_available(lambda: self._open_store(dsn, spool))
         self._resources.push_async_callback(store.close)
         leadership.began(recovered.start_number)
         realized = RealizedColumns(store.database)
@@ -253,17 +252,19 @@ class Application:
         self._admin.attach(reconciler, Recompute(books, ledgers, rules.grace_seconds))
         self._watch("reconciliation", reconciler.run())
 
-    async def _open_store(self, dsn: str, spool: Spool) -> tuple[PostgresStore, Recovered, ExchangeImport | None]:
+    async def _open_store(self, dsn: str) -> tuple[PostgresStore, Spool, Recovered, ExchangeImport | None]:
         """The store and what it holds."""
         await migrate(dsn)
         async with contextlib.AsyncExitStack() as undo:
             store = await PostgresStore.open(dsn)
             undo.push_async_callback(store.close)
             await make_partitions(store.database, self._clock.now_ms())
-            recovered = await recover_with_spool(store, spool)
+            folder, bytes_max = self._settings.data_dir / "spool", self._settings.spool_bytes
+            recovered, spool = await recover_with_spools(store, folder, bytes_max)
+            undo.callback(spool.close)
             tables = None if recovered.imported else await store.read_exchange()
             undo.pop_all()
-        return store, recovered, tables
+        return store, spool, recovered, tables
 
     # --- stopping ------------------------------------------------------------------------------------------------
 

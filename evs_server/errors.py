@@ -19,6 +19,7 @@ All errors that EVS raises on purpose. Pure.
     |     +-- ShuttingDown           no longer serving
     |     +-- Fenced                 a newer start has taken over the database
     +-- ConfigError              at start only; lists every problem at once
+    |     +-- SpoolTaken             another process uses that spool
     +-- InputError               a file given to a command cannot be used; names file and line
 
 ``rpc_status`` maps each to a gRPC status; the bridge uses the same reasons.
@@ -174,6 +175,10 @@ class ConfigError(EvsError):
     """Settings that cannot work; lists every problem at once. Exit status 2."""
 
     reason = "CONFIG"
+
+
+class SpoolTaken(ConfigError):
+    """Another process uses the folder of a spool; there are others."""
 
 
 class InputError(EvsError):

@@ -19,7 +19,7 @@ from errno import ENOSPC
 from pathlib import Path
 from typing import Final, Self
 
-from evs_server.errors import ConfigError
+from evs_server.errors import ConfigError, SpoolTaken
 from evs_server.model import Flush
 from evs_server.store.flush_file import decode, encode
 from evs_server.store.spool_segment import Damaged, Record, Segment, Stamp, sync_folder
@@ -79,7 +79,8 @@ class Spool:
             bytes_max: Bound on the size of all files together.
 
         Raises:
-            ConfigError: If the folder cannot be used, or another process uses it.
+            SpoolTaken: If another process uses it.
+            ConfigError: If the folder cannot be used.
         """
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -88,7 +89,7 @@ class Spool:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(lock)
-                raise ConfigError(
+                raise SpoolTaken(
                     f"the spool in {folder} belongs to another running EVS; "
                     "end it, or give this one another EVS_DATA_DIR"
                 ) from None

@@ -10,12 +10,14 @@ flushes are changes, and applied to another state than the one they were capture
 """
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Final
 
-from evs_server.errors import StoreUnavailable
+from evs_server.errors import ConfigError, SpoolTaken, StoreUnavailable
 from evs_server.model import Flush, Recovered
 from evs_server.ports import Store
 from evs_server.store.database import Database
@@ -27,6 +29,9 @@ from evs_server.store.spool import Spool
 from evs_server.store.spool_segment import Damaged, Stamp
 
 logger = logging.getLogger(__name__)
+
+SPOOLS_MAX: Final = 8
+"""Spools of one database in one data directory: one is in use, the others belong to who was replaced."""
 
 BATCH_FLUSHES: Final = 1_024
 BATCH_BYTES: Final = 64 * 2**20
@@ -60,6 +65,48 @@ async def read_lineage(database: Database) -> Lineage:
         row = await connection.fetchrow(_QUERIES["read_lineage"])
     assert row is not None, "one row of evs.engine, one database of this name"
     return Lineage(row["database_id"], row["committed_start_number"])
+
+
+async def recover_with_spools(store: PostgresStore, folder: Path, bytes_max: int) -> tuple[Recovered, Spool]:
+    """
+    What a start finds once every spool of this database is in it, and the spool to use from now on.
+
+    A database's spools have folders of their own: several EVS may share a data directory, and one that was replaced
+    while it slept still holds its own.
+
+    Args:
+        store: Open; its start number is taken here.
+        folder: Where all spools of the data directory are.
+        bytes_max: Bound on the size of one.
+
+    Raises:
+        ConfigError: If the folder cannot be used.
+        Fenced: If a newer start has taken over.
+        StoreUnavailable: If the database is away, or the disk fails; call it again.
+    """
+    name = (await read_lineage(store.database)).database_id.replace("/", "-")
+    own: Spool | None = None
+    with contextlib.ExitStack() as undo:
+        for number in range(1, SPOOLS_MAX + 1):
+            place = folder / f"{name}-{number}"
+            if own is not None and not await asyncio.to_thread(place.exists):
+                break
+            try:
+                spool = await asyncio.to_thread(Spool.open, place, bytes_max)
+            except SpoolTaken as error:
+                logger.warning("%s", error.message)
+                continue
+            closing = undo.enter_context(contextlib.ExitStack())
+            closing.callback(spool.close)
+            recovered = await recover_with_spool(store, spool)
+            if own is None:
+                own = spool
+            else:
+                closing.close()
+        if own is None:
+            raise ConfigError(f"all {SPOOLS_MAX} spools of this database in {folder} belong to other running EVS")
+        undo.pop_all()
+    return recovered, own
 
 
 async def recover_with_spool(store: PostgresStore, spool: Spool) -> Recovered:

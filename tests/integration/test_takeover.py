@@ -39,10 +39,10 @@ def tables(database: str) -> ExchangeTables:
 
 
 @contextmanager
-def starting(tables: ExchangeTables, tmp_path: Path, name: str) -> Iterator[tuple[Command, str]]:
-    """An EVS that serves, or follows, at an address of its own."""
+def starting(tables: ExchangeTables, tmp_path: Path) -> Iterator[tuple[Command, str]]:
+    """An EVS that serves, or follows, at an address of its own; all share one data directory."""
     settings = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0", "takeover_seconds": "2"}
-    with running("serve", database_url=tables.dsn, data_dir=tmp_path / name, **settings) as command:
+    with running("serve", database_url=tables.dsn, data_dir=tmp_path, **settings) as command:
         yield command, command.wait_for(r"listening on (\S+)").group(1)
 
 
@@ -58,9 +58,9 @@ def start_of(caller: Caller) -> int:
 def test_who_follows_takes_over_whether_the_leader_is_killed_or_stopped(tables: ExchangeTables, tmp_path: Path) -> None:
     """Both orders: the second follows the first; once that is killed and back, it follows the second."""
     market = Market()
-    with starting(tables, tmp_path, "one") as (one, at_one):
+    with starting(tables, tmp_path) as (one, at_one):
         one.wait_for("ready")
-        with starting(tables, tmp_path, "two") as (two, at_two), Caller(at_one) as first, Caller(at_two) as second:
+        with starting(tables, tmp_path) as (two, at_two), Caller(at_one) as first, Caller(at_two) as second:
             wait_following(two, at_one)
             assert "NOT_SERVING" == second.health()
             with pytest.raises(grpc.RpcError) as answer:
@@ -72,7 +72,7 @@ def test_who_follows_takes_over_whether_the_leader_is_killed_or_stopped(tables: 
             two.wait_for("ready")
             market.resume(second, 20)
             version = second.equity(7).version
-            with starting(tables, tmp_path, "one") as (again, at_three), Caller(at_three) as third:
+            with starting(tables, tmp_path) as (again, at_three), Caller(at_three) as third:
                 wait_following(again, at_two)
                 assert 0 == two.terminate(), two.said
                 again.wait_for("ready")
@@ -122,9 +122,9 @@ def test_a_leader_that_slept_is_replaced_and_writes_nothing(tables: ExchangeTabl
     """It sleeps in the midst of a flush; it wakes to find that another start has taken over, says so, and ends."""
     market = Market()
     with ExitStack() as stack:
-        one, at_one = stack.enter_context(starting(tables, tmp_path, "one"))
+        one, at_one = stack.enter_context(starting(tables, tmp_path))
         one.wait_for("ready")
-        two, at_two = stack.enter_context(starting(tables, tmp_path, "two"))
+        two, at_two = stack.enter_context(starting(tables, tmp_path))
         wait_following(two, at_one)
         first, second = stack.enter_context(Caller(at_one)), stack.enter_context(Caller(at_two))
         market.send(first, range(10))
@@ -146,7 +146,7 @@ def test_a_leader_that_slept_is_replaced_and_writes_nothing(tables: ExchangeTabl
 def test_a_leader_that_slept_alone_goes_on(tables: ExchangeTables, tmp_path: Path) -> None:
     """FAULTS F3: it has lost its lock and every connection, and takes them again."""
     market = Market()
-    with starting(tables, tmp_path, "one") as (one, at_one), Caller(at_one) as first:
+    with starting(tables, tmp_path) as (one, at_one), Caller(at_one) as first:
         one.wait_for("ready")
         market.send(first, range(10))
         one.process.send_signal(signal.SIGSTOP)
@@ -171,9 +171,9 @@ def test_a_caller_that_names_both_finds_the_one_that_leads(tables: ExchangeTable
     }
     options = [("grpc.service_config", json.dumps(policy)), ("grpc.use_local_subchannel_pool", 1)]
     request = pb.GetEquityRequest(account_id=7)
-    with starting(tables, tmp_path, "one") as (one, at_one):
+    with starting(tables, tmp_path) as (one, at_one):
         one.wait_for("ready")
-        with starting(tables, tmp_path, "two") as (two, at_two):
+        with starting(tables, tmp_path) as (two, at_two):
             wait_following(two, at_one)
             with grpc.insecure_channel(f"ipv4:{at_two},{at_one}", options=options) as channel:
                 stub: Any = evs_pb2_grpc.EquityValuationServiceStub(channel)
@@ -202,9 +202,9 @@ def test_a_restart_of_postgres_changes_no_leader(tmp_path: Path) -> None:
     market = Market()
     with ExitStack() as stack:
         postgres, tables = stack.enter_context(a_server(tmp_path / "postgres"))
-        one, at_one = stack.enter_context(starting(tables, tmp_path, "one"))
+        one, at_one = stack.enter_context(starting(tables, tmp_path))
         one.wait_for("ready")
-        two, _ = stack.enter_context(starting(tables, tmp_path, "two"))
+        two, _ = stack.enter_context(starting(tables, tmp_path))
         wait_following(two, at_one)
         first = stack.enter_context(Caller(at_one))
         market.send(first, range(10))
@@ -247,14 +247,14 @@ def test_an_orderly_end_does_not_wait_for_a_database_that_hangs(tmp_path: Path) 
     """FAULTS F2 and F7 at once: what could not be stored is the sender's to send again; a second SIGTERM is at once."""
     market = Market()
     with a_server(tmp_path / "postgres") as (postgres, tables):
-        with starting(tables, tmp_path, "one") as (one, at_one), Caller(at_one) as first:
+        with starting(tables, tmp_path) as (one, at_one), Caller(at_one) as first:
             one.wait_for("ready")
             market.send(first, range(10))
             with hanging(postgres, tables):
                 market.send(first, range(10, 20))
                 one.process.terminate()
                 assert 0 == one.wait_for_end(STOP_SECONDS), one.said
-        with starting(tables, tmp_path, "one") as (again, at_one), Caller(at_one) as second:
+        with starting(tables, tmp_path) as (again, at_one), Caller(at_one) as second:
             again.wait_for("ready")
             market.resume(second, 30)
             assert_counted_once(tables, second, 30)

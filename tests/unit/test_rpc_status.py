@@ -13,7 +13,7 @@ from evs_server import errors, rpc_status
 from evs_server.lifecycle import Lifecycle, Phase
 
 StatusCode = grpc.StatusCode
-AT_START_ONLY = {errors.ConfigError, errors.InputError}
+AT_START_ONLY = {errors.ConfigError, errors.SpoolTaken, errors.InputError}
 """They end a command before it serves anybody."""
 
 
