@@ -74,8 +74,16 @@ class World:
         }  # fmt: skip
         weights = [weight * self.random.choice([0.2, 1, 1, 3]) for weight in steps.values()]
         for step in self.random.choices(list(steps), weights, k=step_count):
-            step()
-            self._check_always()
+            self.do(step)
+        self.finish()
+
+    def do(self, step: Callable[[], None]) -> None:
+        """One step, and what must hold after each."""
+        step()
+        self._check_always()
+
+    def finish(self) -> None:
+        """The healing phase, and what must hold in the end."""
         self._heal()
         self._check_in_the_end()
 
