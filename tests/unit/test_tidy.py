@@ -55,7 +55,7 @@ SQL = re.compile(
     r"|lock\s+table\s|begin\s+transaction|set\s+(local\s+)?\w+_timeout)",
     re.IGNORECASE | re.DOTALL,
 )
-MACHINE = re.compile(r"/root/|/home/\w|/Users/\w|/work/|/tmp/\w|[A-Z]:\\\\Users|\.pyenv")
+MACHINE = re.compile(r"/(?:root|work)/|/(?:home|Users|tmp)/\w|[A-Z]:\\\\Users|\.pyenv")
 REGISTRY = re.compile(
     r"(?<!no-emit-)index-url[ =]|/simple/|(pypi|npmjs|artifactory|nexus|crates)\.\w+[./]|registry\.\w+\.\w"
 )
