@@ -6,6 +6,7 @@ quote and roll; write with commits that are lost or unknown, flush, crash and st
 step.
 """
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -35,3 +36,10 @@ class Worlds(RuleBasedStateMachine):
 
 
 TestWorlds = Worlds.TestCase
+TestWorlds.settings = settings(
+    deadline=None,
+    max_examples=100,
+    stateful_step_count=30,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
