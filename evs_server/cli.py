@@ -31,7 +31,7 @@ Settings are environment variables; each has a default:
   EVS_SPOOL_BYTES          size of the spool, for when the database is away (1073741824)
   EVS_LISTEN               gRPC (127.0.0.1:50051)
   EVS_INGEST_LISTEN        gRPC for senders alone (absent: they share the first)
-  EVS_METRICS_LISTEN       metrics (127.0.0.1:9464)
+  EVS_METRICS_LISTEN       reserved for metrics, not served yet (127.0.0.1:9464)
   EVS_BRIDGE_LISTEN        websocket and page (127.0.0.1:8081)
   EVS_SERVER               where bridge and commands find EVS (127.0.0.1:50051)
   EVS_SESSION_TIMEZONE     time zone of the session roll (UTC)

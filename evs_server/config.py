@@ -57,7 +57,7 @@ class Settings(BaseSettings):
         None, description="gRPC, for senders alone; absent: they share the first listener"
     )
     bridge_listen: Address = Field("127.0.0.1:8081", description="websocket and page")
-    metrics_listen: Address = Field("127.0.0.1:9464", description="metrics")
+    metrics_listen: Address = Field("127.0.0.1:9464", description="reserved for metrics; nothing listens there yet")
     server: Address = Field("127.0.0.1:50051", description="where bridge, clients and commands find EVS")
     jwt_secret_file: Path | None = Field(
         None, description="key that signs tokens; absent: a development key in the data directory"
