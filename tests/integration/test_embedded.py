@@ -236,6 +236,20 @@ async def test_a_lock_whose_process_id_went_to_another_program_is_no_obstacle(da
         stranger.wait()
 
 
+async def test_a_lock_whose_process_has_ended_and_was_not_waited_for_is_no_obstacle(data_dir: Path) -> None:
+    """Such a process has no command line left, and PostgreSQL would take it for a server for as long as it is there."""
+    async with EmbeddedPostgres(data_dir, durable=False):
+        left_behind = (data_dir / "cluster" / "postmaster.pid").read_text().splitlines()
+    user = choose_user(data_dir)
+    with subprocess.Popen(["true"], user=user.uid if user.switched else None) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        lock = data_dir / "cluster" / "postmaster.pid"
+        lock.write_text("\n".join([str(ended.pid), *left_behind[1:], ""]))
+        user.own(lock)
+        async with EmbeddedPostgres(data_dir, durable=False) as dsn, connected(dsn) as connection:
+            assert 1 == await connection.fetchval("SELECT 1")
+
+
 async def test_a_start_that_is_given_up_leaves_nothing_running(data_dir: Path) -> None:
     """Cancelled while the cluster is being made; the next start makes it anew."""
     server = EmbeddedPostgres(data_dir, durable=False)

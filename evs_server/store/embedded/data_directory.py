@@ -130,8 +130,8 @@ class DataDirectory:
         """
         The process id of a server that still runs here for an EVS that has gone; None if there is none.
 
-        A stale note of one is left for PostgreSQL to judge, unless its process id now belongs to another program, which
-        PostgreSQL would take for a server.
+        A stale note of one is left for PostgreSQL to judge, unless its process id now belongs to another program, or to
+        one that has ended and was not waited for: PostgreSQL would take either for a server.
 
         Raises:
             ConfigError: If a server that is not EVS's runs on the cluster.
@@ -170,10 +170,14 @@ class DataDirectory:
 
 
 def _command_line(pid: int) -> str | None:
-    """The words of a process's command line, each on a line; None if it has gone or they cannot be read."""
+    """
+    The words of a process's command line, each on a line; None if it has gone or they cannot be read.
+
+    On Linux they are empty for one that has ended and was not waited for, and for a moment while a program starts.
+    """
     if sys.platform == "linux":
         try:
-            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b"\n").decode(errors="replace") or None
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b"\n").decode(errors="replace")
         except OSError:
             return None
     listed = subprocess.run(  # noqa: S603 - a number is all that varies
