@@ -242,7 +242,7 @@ async def test_a_lock_whose_process_has_ended_and_was_not_waited_for_is_no_obsta
         left_behind = (data_dir / "cluster" / "postmaster.pid").read_text().splitlines()
     user = choose_user(data_dir)
     with subprocess.Popen(["true"], user=user.uid if user.switched else None) as ended:
-        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        await asyncio.to_thread(os.waitid, os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
         lock = data_dir / "cluster" / "postmaster.pid"
         lock.write_text("\n".join([str(ended.pid), *left_behind[1:], ""]))
         user.own(lock)

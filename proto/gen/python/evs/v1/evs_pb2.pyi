@@ -28,6 +28,25 @@ class EquityFlag(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EQUITY_FLAG_DEGRADED: _ClassVar[EquityFlag]
     EQUITY_FLAG_NO_BASE: _ClassVar[EquityFlag]
     EQUITY_FLAG_IDENTITY_VIOLATED: _ClassVar[EquityFlag]
+
+class HistoryRange(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HISTORY_RANGE_UNSPECIFIED: _ClassVar[HistoryRange]
+    HISTORY_RANGE_ONE_DAY: _ClassVar[HistoryRange]
+    HISTORY_RANGE_ONE_WEEK: _ClassVar[HistoryRange]
+    HISTORY_RANGE_ONE_MONTH: _ClassVar[HistoryRange]
+    HISTORY_RANGE_THREE_MONTHS: _ClassVar[HistoryRange]
+    HISTORY_RANGE_ONE_YEAR: _ClassVar[HistoryRange]
+    HISTORY_RANGE_ALL: _ClassVar[HistoryRange]
+
+class Resolution(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RESOLUTION_UNSPECIFIED: _ClassVar[Resolution]
+    RESOLUTION_RAW: _ClassVar[Resolution]
+    RESOLUTION_ONE_MINUTE: _ClassVar[Resolution]
+    RESOLUTION_FIVE_MINUTES: _ClassVar[Resolution]
+    RESOLUTION_ONE_HOUR: _ClassVar[Resolution]
+    RESOLUTION_ONE_DAY: _ClassVar[Resolution]
 TRADE_SIDE_UNSPECIFIED: TradeSide
 TRADE_SIDE_BUY: TradeSide
 TRADE_SIDE_SELL: TradeSide
@@ -41,6 +60,19 @@ EQUITY_FLAG_STALE_PRICE: EquityFlag
 EQUITY_FLAG_DEGRADED: EquityFlag
 EQUITY_FLAG_NO_BASE: EquityFlag
 EQUITY_FLAG_IDENTITY_VIOLATED: EquityFlag
+HISTORY_RANGE_UNSPECIFIED: HistoryRange
+HISTORY_RANGE_ONE_DAY: HistoryRange
+HISTORY_RANGE_ONE_WEEK: HistoryRange
+HISTORY_RANGE_ONE_MONTH: HistoryRange
+HISTORY_RANGE_THREE_MONTHS: HistoryRange
+HISTORY_RANGE_ONE_YEAR: HistoryRange
+HISTORY_RANGE_ALL: HistoryRange
+RESOLUTION_UNSPECIFIED: Resolution
+RESOLUTION_RAW: Resolution
+RESOLUTION_ONE_MINUTE: Resolution
+RESOLUTION_FIVE_MINUTES: Resolution
+RESOLUTION_ONE_HOUR: Resolution
+RESOLUTION_ONE_DAY: Resolution
 
 class EventId(_message.Message):
     __slots__ = ("source", "epoch", "sequence")
@@ -359,14 +391,128 @@ class Position(_message.Message):
     def __init__(self, symbol_id: _Optional[int] = ..., quantity_bp: _Optional[int] = ..., avg_cost: _Optional[int] = ..., basis_cents: _Optional[int] = ..., mark_price: _Optional[int] = ..., mark_source: _Optional[_Union[MarkSource, str]] = ..., market_value: _Optional[int] = ..., unrealized_pnl: _Optional[int] = ..., realized_pnl: _Optional[int] = ..., last_updated: _Optional[int] = ..., mark_time: _Optional[int] = ...) -> None: ...
 
 class GetEquityHistoryRequest(_message.Message):
-    __slots__ = ("account_id",)
+    __slots__ = ("account_id", "range", "start", "end", "resolution", "carry_forward", "page_size", "page_token")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    RANGE_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    RESOLUTION_FIELD_NUMBER: _ClassVar[int]
+    CARRY_FORWARD_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     account_id: int
-    def __init__(self, account_id: _Optional[int] = ...) -> None: ...
+    range: HistoryRange
+    start: int
+    end: int
+    resolution: Resolution
+    carry_forward: bool
+    page_size: int
+    page_token: str
+    def __init__(self, account_id: _Optional[int] = ..., range: _Optional[_Union[HistoryRange, str]] = ..., start: _Optional[int] = ..., end: _Optional[int] = ..., resolution: _Optional[_Union[Resolution, str]] = ..., carry_forward: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class EquityPoint(_message.Message):
+    __slots__ = ("time", "open", "high", "low", "last", "realized_pnl", "net_flow", "final")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    REALIZED_PNL_FIELD_NUMBER: _ClassVar[int]
+    NET_FLOW_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    time: int
+    open: int
+    high: int
+    low: int
+    last: int
+    realized_pnl: int
+    net_flow: int
+    final: bool
+    def __init__(self, time: _Optional[int] = ..., open: _Optional[int] = ..., high: _Optional[int] = ..., low: _Optional[int] = ..., last: _Optional[int] = ..., realized_pnl: _Optional[int] = ..., net_flow: _Optional[int] = ..., final: _Optional[bool] = ...) -> None: ...
 
 class GetEquityHistoryResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("resolution", "points", "next_page_token")
+    RESOLUTION_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    resolution: Resolution
+    points: _containers.RepeatedCompositeFieldContainer[EquityPoint]
+    next_page_token: str
+    def __init__(self, resolution: _Optional[_Union[Resolution, str]] = ..., points: _Optional[_Iterable[_Union[EquityPoint, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetPerformanceRequest(_message.Message):
+    __slots__ = ("account_id", "range", "start", "end")
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    RANGE_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    account_id: int
+    range: HistoryRange
+    start: int
+    end: int
+    def __init__(self, account_id: _Optional[int] = ..., range: _Optional[_Union[HistoryRange, str]] = ..., start: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
+
+class GetPerformanceResponse(_message.Message):
+    __slots__ = ("start", "end", "start_equity", "end_equity", "net_flow", "profit", "time_weighted_return_percent", "max_drawdown_percent", "drawdown_percent", "high_water_mark", "high_water_time", "version")
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    START_EQUITY_FIELD_NUMBER: _ClassVar[int]
+    END_EQUITY_FIELD_NUMBER: _ClassVar[int]
+    NET_FLOW_FIELD_NUMBER: _ClassVar[int]
+    PROFIT_FIELD_NUMBER: _ClassVar[int]
+    TIME_WEIGHTED_RETURN_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    MAX_DRAWDOWN_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    DRAWDOWN_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    HIGH_WATER_MARK_FIELD_NUMBER: _ClassVar[int]
+    HIGH_WATER_TIME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    start: int
+    end: int
+    start_equity: int
+    end_equity: int
+    net_flow: int
+    profit: int
+    time_weighted_return_percent: float
+    max_drawdown_percent: float
+    drawdown_percent: float
+    high_water_mark: int
+    high_water_time: int
+    version: int
+    def __init__(self, start: _Optional[int] = ..., end: _Optional[int] = ..., start_equity: _Optional[int] = ..., end_equity: _Optional[int] = ..., net_flow: _Optional[int] = ..., profit: _Optional[int] = ..., time_weighted_return_percent: _Optional[float] = ..., max_drawdown_percent: _Optional[float] = ..., drawdown_percent: _Optional[float] = ..., high_water_mark: _Optional[int] = ..., high_water_time: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
+
+class GetLeaderboardRequest(_message.Message):
+    __slots__ = ("range", "limit", "account_id")
+    RANGE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    range: HistoryRange
+    limit: int
+    account_id: int
+    def __init__(self, range: _Optional[_Union[HistoryRange, str]] = ..., limit: _Optional[int] = ..., account_id: _Optional[int] = ...) -> None: ...
+
+class LeaderboardEntry(_message.Message):
+    __slots__ = ("rank", "account_id", "display_name", "return_percent")
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: _ClassVar[int]
+    RETURN_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    rank: int
+    account_id: int
+    display_name: str
+    return_percent: float
+    def __init__(self, rank: _Optional[int] = ..., account_id: _Optional[int] = ..., display_name: _Optional[str] = ..., return_percent: _Optional[float] = ...) -> None: ...
+
+class GetLeaderboardResponse(_message.Message):
+    __slots__ = ("entries", "own", "ranked_count", "version")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    OWN_FIELD_NUMBER: _ClassVar[int]
+    RANKED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[LeaderboardEntry]
+    own: LeaderboardEntry
+    ranked_count: int
+    version: int
+    def __init__(self, entries: _Optional[_Iterable[_Union[LeaderboardEntry, _Mapping]]] = ..., own: _Optional[_Union[LeaderboardEntry, _Mapping]] = ..., ranked_count: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
 
 class SubscribeEquityRequest(_message.Message):
     __slots__ = ("account_id",)

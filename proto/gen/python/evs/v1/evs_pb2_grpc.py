@@ -90,6 +90,16 @@ class EquityValuationServiceStub:
                 request_serializer=evs_dot_v1_dot_evs__pb2.GetEquityHistoryRequest.SerializeToString,
                 response_deserializer=evs_dot_v1_dot_evs__pb2.GetEquityHistoryResponse.FromString,
                 _registered_method=True)
+        self.GetPerformance = channel.unary_unary(
+                '/evs.v1.EquityValuationService/GetPerformance',
+                request_serializer=evs_dot_v1_dot_evs__pb2.GetPerformanceRequest.SerializeToString,
+                response_deserializer=evs_dot_v1_dot_evs__pb2.GetPerformanceResponse.FromString,
+                _registered_method=True)
+        self.GetLeaderboard = channel.unary_unary(
+                '/evs.v1.EquityValuationService/GetLeaderboard',
+                request_serializer=evs_dot_v1_dot_evs__pb2.GetLeaderboardRequest.SerializeToString,
+                response_deserializer=evs_dot_v1_dot_evs__pb2.GetLeaderboardResponse.FromString,
+                _registered_method=True)
         self.SubscribeEquity = channel.unary_stream(
                 '/evs.v1.EquityValuationService/SubscribeEquity',
                 request_serializer=evs_dot_v1_dot_evs__pb2.SubscribeEquityRequest.SerializeToString,
@@ -204,7 +214,28 @@ class EquityValuationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetEquityHistory(self, request, context):
-        """The stored valuations of one account over time. Not served yet: answers UNIMPLEMENTED.
+        """The stored valuations of one account over time, as bars that a chart takes as they are: ascending, one a bucket.
+
+        The last bar includes the newest valuation, stored or not. Pages are stable but for that bar. Fails with
+        INVALID_ARGUMENT (neither or both of range and start, an end that is not after its start, a page token of another
+        request), NOT_FOUND, and UNAVAILABLE while the database is away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPerformance(self, request, context):
+        """What one account has made over a range, deposits and withdrawals excluded. Fails as `GetEquityHistory` does.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLeaderboard(self, request, context):
+        """Accounts ranked by their return over a range, deposits and withdrawals excluded; equal returns share a rank.
+
+        As of the newest valuations; made anew at most once a second. Fails with INVALID_ARGUMENT for a range that is not
+        ranked and UNAVAILABLE while the database, which has the range's starts, is away.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -280,6 +311,16 @@ def add_EquityValuationServiceServicer_to_server(servicer, server):
                     servicer.GetEquityHistory,
                     request_deserializer=evs_dot_v1_dot_evs__pb2.GetEquityHistoryRequest.FromString,
                     response_serializer=evs_dot_v1_dot_evs__pb2.GetEquityHistoryResponse.SerializeToString,
+            ),
+            'GetPerformance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPerformance,
+                    request_deserializer=evs_dot_v1_dot_evs__pb2.GetPerformanceRequest.FromString,
+                    response_serializer=evs_dot_v1_dot_evs__pb2.GetPerformanceResponse.SerializeToString,
+            ),
+            'GetLeaderboard': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLeaderboard,
+                    request_deserializer=evs_dot_v1_dot_evs__pb2.GetLeaderboardRequest.FromString,
+                    response_serializer=evs_dot_v1_dot_evs__pb2.GetLeaderboardResponse.SerializeToString,
             ),
             'SubscribeEquity': grpc.unary_stream_rpc_method_handler(
                     servicer.SubscribeEquity,
@@ -568,6 +609,60 @@ class EquityValuationService:
             '/evs.v1.EquityValuationService/GetEquityHistory',
             evs_dot_v1_dot_evs__pb2.GetEquityHistoryRequest.SerializeToString,
             evs_dot_v1_dot_evs__pb2.GetEquityHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPerformance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/evs.v1.EquityValuationService/GetPerformance',
+            evs_dot_v1_dot_evs__pb2.GetPerformanceRequest.SerializeToString,
+            evs_dot_v1_dot_evs__pb2.GetPerformanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLeaderboard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/evs.v1.EquityValuationService/GetLeaderboard',
+            evs_dot_v1_dot_evs__pb2.GetLeaderboardRequest.SerializeToString,
+            evs_dot_v1_dot_evs__pb2.GetLeaderboardResponse.FromString,
             options,
             channel_credentials,
             insecure,

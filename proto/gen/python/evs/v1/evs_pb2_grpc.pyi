@@ -104,7 +104,20 @@ class EquityValuationServiceStub:
     market values add up to `position_value` of `GetEquity` with the same `version`.
     """
     GetEquityHistory: _grpc.UnaryUnaryMultiCallable[_evs_pb2.GetEquityHistoryRequest, _evs_pb2.GetEquityHistoryResponse]
-    """The stored valuations of one account over time. Not served yet: answers UNIMPLEMENTED."""
+    """The stored valuations of one account over time, as bars that a chart takes as they are: ascending, one a bucket.
+
+    The last bar includes the newest valuation, stored or not. Pages are stable but for that bar. Fails with
+    INVALID_ARGUMENT (neither or both of range and start, an end that is not after its start, a page token of another
+    request), NOT_FOUND, and UNAVAILABLE while the database is away.
+    """
+    GetPerformance: _grpc.UnaryUnaryMultiCallable[_evs_pb2.GetPerformanceRequest, _evs_pb2.GetPerformanceResponse]
+    """What one account has made over a range, deposits and withdrawals excluded. Fails as `GetEquityHistory` does."""
+    GetLeaderboard: _grpc.UnaryUnaryMultiCallable[_evs_pb2.GetLeaderboardRequest, _evs_pb2.GetLeaderboardResponse]
+    """Accounts ranked by their return over a range, deposits and withdrawals excluded; equal returns share a rank.
+
+    As of the newest valuations; made anew at most once a second. Fails with INVALID_ARGUMENT for a range that is not
+    ranked and UNAVAILABLE while the database, which has the range's starts, is away.
+    """
     SubscribeEquity: _grpc.UnaryStreamMultiCallable[_evs_pb2.SubscribeEquityRequest, _evs_pb2.SubscribeEquityResponse]
     """The current value of one account as a `snapshot`, then every change, `version` growing. A slow reader skips to the
     latest value (`conflated` counts what it missed) and always gets the final one. On a quiet stream a message without
@@ -183,7 +196,20 @@ class EquityValuationServiceAsyncStub(EquityValuationServiceStub):
     market values add up to `position_value` of `GetEquity` with the same `version`.
     """
     GetEquityHistory: _aio.UnaryUnaryMultiCallable[_evs_pb2.GetEquityHistoryRequest, _evs_pb2.GetEquityHistoryResponse]  # type: ignore[assignment]
-    """The stored valuations of one account over time. Not served yet: answers UNIMPLEMENTED."""
+    """The stored valuations of one account over time, as bars that a chart takes as they are: ascending, one a bucket.
+
+    The last bar includes the newest valuation, stored or not. Pages are stable but for that bar. Fails with
+    INVALID_ARGUMENT (neither or both of range and start, an end that is not after its start, a page token of another
+    request), NOT_FOUND, and UNAVAILABLE while the database is away.
+    """
+    GetPerformance: _aio.UnaryUnaryMultiCallable[_evs_pb2.GetPerformanceRequest, _evs_pb2.GetPerformanceResponse]  # type: ignore[assignment]
+    """What one account has made over a range, deposits and withdrawals excluded. Fails as `GetEquityHistory` does."""
+    GetLeaderboard: _aio.UnaryUnaryMultiCallable[_evs_pb2.GetLeaderboardRequest, _evs_pb2.GetLeaderboardResponse]  # type: ignore[assignment]
+    """Accounts ranked by their return over a range, deposits and withdrawals excluded; equal returns share a rank.
+
+    As of the newest valuations; made anew at most once a second. Fails with INVALID_ARGUMENT for a range that is not
+    ranked and UNAVAILABLE while the database, which has the range's starts, is away.
+    """
     SubscribeEquity: _aio.UnaryStreamMultiCallable[_evs_pb2.SubscribeEquityRequest, _evs_pb2.SubscribeEquityResponse]  # type: ignore[assignment]
     """The current value of one account as a `snapshot`, then every change, `version` growing. A slow reader skips to the
     latest value (`conflated` counts what it missed) and always gets the final one. On a quiet stream a message without
@@ -319,7 +345,32 @@ class EquityValuationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _evs_pb2.GetEquityHistoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_evs_pb2.GetEquityHistoryResponse, _abc.Awaitable[_evs_pb2.GetEquityHistoryResponse]]:
-        """The stored valuations of one account over time. Not served yet: answers UNIMPLEMENTED."""
+        """The stored valuations of one account over time, as bars that a chart takes as they are: ascending, one a bucket.
+
+        The last bar includes the newest valuation, stored or not. Pages are stable but for that bar. Fails with
+        INVALID_ARGUMENT (neither or both of range and start, an end that is not after its start, a page token of another
+        request), NOT_FOUND, and UNAVAILABLE while the database is away.
+        """
+
+    @_abc_1.abstractmethod
+    def GetPerformance(
+        self,
+        request: _evs_pb2.GetPerformanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evs_pb2.GetPerformanceResponse, _abc.Awaitable[_evs_pb2.GetPerformanceResponse]]:
+        """What one account has made over a range, deposits and withdrawals excluded. Fails as `GetEquityHistory` does."""
+
+    @_abc_1.abstractmethod
+    def GetLeaderboard(
+        self,
+        request: _evs_pb2.GetLeaderboardRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_evs_pb2.GetLeaderboardResponse, _abc.Awaitable[_evs_pb2.GetLeaderboardResponse]]:
+        """Accounts ranked by their return over a range, deposits and withdrawals excluded; equal returns share a rank.
+
+        As of the newest valuations; made anew at most once a second. Fails with INVALID_ARGUMENT for a range that is not
+        ranked and UNAVAILABLE while the database, which has the range's starts, is away.
+        """
 
     @_abc_1.abstractmethod
     def SubscribeEquity(
