@@ -545,7 +545,9 @@ class WatchEquityRequest(_message.Message):
     def __init__(self, add: _Optional[_Iterable[int]] = ..., remove: _Optional[_Iterable[int]] = ..., all: _Optional[bool] = ...) -> None: ...
 
 class WatchEquityResponse(_message.Message):
-    __slots__ = ("updates",)
+    __slots__ = ("updates", "refused_account_ids")
     UPDATES_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_ACCOUNT_IDS_FIELD_NUMBER: _ClassVar[int]
     updates: _containers.RepeatedCompositeFieldContainer[SubscribeEquityResponse]
-    def __init__(self, updates: _Optional[_Iterable[_Union[SubscribeEquityResponse, _Mapping]]] = ...) -> None: ...
+    refused_account_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, updates: _Optional[_Iterable[_Union[SubscribeEquityResponse, _Mapping]]] = ..., refused_account_ids: _Optional[_Iterable[int]] = ...) -> None: ...

@@ -32,6 +32,10 @@ class EquityValuationServiceStub:
     While EVS recovers or shuts down, and while another EVS leads on the same database, every method answers UNAVAILABLE:
     retry with backoff. `google.rpc.ErrorInfo` then says why (RECOVERING, SHUTTING_DOWN, FOLLOWING) and, as `leader`, who
     leads.
+
+    Where EVS knows its callers, every method answers UNAUTHENTICATED to one without a good token or certificate, and
+    PERMISSION_DENIED to one whose roles do not allow the method or the account; an account that does not exist is answered
+    like one that is not the caller's.
     """
 
     def __init__(self, channel):
@@ -119,6 +123,10 @@ class EquityValuationServiceServicer:
     While EVS recovers or shuts down, and while another EVS leads on the same database, every method answers UNAVAILABLE:
     retry with backoff. `google.rpc.ErrorInfo` then says why (RECOVERING, SHUTTING_DOWN, FOLLOWING) and, as `leader`, who
     leads.
+
+    Where EVS knows its callers, every method answers UNAUTHENTICATED to one without a good token or certificate, and
+    PERMISSION_DENIED to one whose roles do not allow the method or the account; an account that does not exist is answered
+    like one that is not the caller's.
     """
 
     def OnTradeSettled(self, request, context):
@@ -216,16 +224,21 @@ class EquityValuationServiceServicer:
     def GetEquityHistory(self, request, context):
         """The stored valuations of one account over time, as bars that a chart takes as they are: ascending, one a bucket.
 
-        The last bar includes the newest valuation, stored or not. Pages are stable but for that bar. Fails with
-        INVALID_ARGUMENT (neither or both of range and start, an end that is not after its start, a page token of another
-        request), NOT_FOUND, and UNAVAILABLE while the database is away.
+        Buckets are whole: the last one begins before the end. Its bar includes the newest valuation, stored or not; other
+        valuations are shown once they are stored. What is `final` never changes. A page may hold fewer points than were asked
+        for although more follow: go on until there is no token.
+
+        Fails with INVALID_ARGUMENT (neither or both of range and start, an end that is not after its start, too large a page,
+        a page token of another request), OUT_OF_RANGE (a time beyond the bound), NOT_FOUND, RESOURCE_EXHAUSTED (too many
+        histories are being read: try again) and UNAVAILABLE while the database is away.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPerformance(self, request, context):
-        """What one account has made over a range, deposits and withdrawals excluded. Fails as `GetEquityHistory` does.
+        """What one account has made over a range, deposits and withdrawals excluded. All zeros if the account had not been
+        valued before the end. Fails as `GetEquityHistory` does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -235,7 +248,8 @@ class EquityValuationServiceServicer:
         """Accounts ranked by their return over a range, deposits and withdrawals excluded; equal returns share a rank.
 
         As of the newest valuations; made anew at most once a second. Fails with INVALID_ARGUMENT for a range that is not
-        ranked and UNAVAILABLE while the database, which has the range's starts, is away.
+        ranked or too large a limit, and with UNAVAILABLE only while the starts of a range have never been read from the
+        database; one day needs none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -253,7 +267,13 @@ class EquityValuationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchEquity(self, request_iterator, context):
-        """Many accounts on one stream, updates in batches. Not served yet: answers UNIMPLEMENTED.
+        """Many accounts on one stream, or all of them: the current value of each as a `snapshot`, then every change, `version`
+        growing per account. Updates come in batches, those of one valuation pass in one or in several. A slow reader skips to
+        the latest values, as in `SubscribeEquity`. On a quiet stream a message without anything is a heartbeat.
+
+        What is followed may change at any time. The stream goes on when the caller has ended its side. It ends with
+        INVALID_ARGUMENT (no id that an account can have, too many in one request, accounts beside `all`), OUT_OF_RANGE (too
+        many in all) and UNAVAILABLE at shutdown: watch again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -347,6 +367,10 @@ class EquityValuationService:
     While EVS recovers or shuts down, and while another EVS leads on the same database, every method answers UNAVAILABLE:
     retry with backoff. `google.rpc.ErrorInfo` then says why (RECOVERING, SHUTTING_DOWN, FOLLOWING) and, as `leader`, who
     leads.
+
+    Where EVS knows its callers, every method answers UNAUTHENTICATED to one without a good token or certificate, and
+    PERMISSION_DENIED to one whose roles do not allow the method or the account; an account that does not exist is answered
+    like one that is not the caller's.
     """
 
     @staticmethod

@@ -41,6 +41,10 @@ class EquityValuationServiceStub:
     While EVS recovers or shuts down, and while another EVS leads on the same database, every method answers UNAVAILABLE:
     retry with backoff. `google.rpc.ErrorInfo` then says why (RECOVERING, SHUTTING_DOWN, FOLLOWING) and, as `leader`, who
     leads.
+
+    Where EVS knows its callers, every method answers UNAUTHENTICATED to one without a good token or certificate, and
+    PERMISSION_DENIED to one whose roles do not allow the method or the account; an account that does not exist is answered
+    like one that is not the caller's.
     """
 
     @_typing.overload
@@ -106,17 +110,24 @@ class EquityValuationServiceStub:
     GetEquityHistory: _grpc.UnaryUnaryMultiCallable[_evs_pb2.GetEquityHistoryRequest, _evs_pb2.GetEquityHistoryResponse]
     """The stored valuations of one account over time, as bars that a chart takes as they are: ascending, one a bucket.
 
-    The last bar includes the newest valuation, stored or not. Pages are stable but for that bar. Fails with
-    INVALID_ARGUMENT (neither or both of range and start, an end that is not after its start, a page token of another
-    request), NOT_FOUND, and UNAVAILABLE while the database is away.
+    Buckets are whole: the last one begins before the end. Its bar includes the newest valuation, stored or not; other
+    valuations are shown once they are stored. What is `final` never changes. A page may hold fewer points than were asked
+    for although more follow: go on until there is no token.
+
+    Fails with INVALID_ARGUMENT (neither or both of range and start, an end that is not after its start, too large a page,
+    a page token of another request), OUT_OF_RANGE (a time beyond the bound), NOT_FOUND, RESOURCE_EXHAUSTED (too many
+    histories are being read: try again) and UNAVAILABLE while the database is away.
     """
     GetPerformance: _grpc.UnaryUnaryMultiCallable[_evs_pb2.GetPerformanceRequest, _evs_pb2.GetPerformanceResponse]
-    """What one account has made over a range, deposits and withdrawals excluded. Fails as `GetEquityHistory` does."""
+    """What one account has made over a range, deposits and withdrawals excluded. All zeros if the account had not been
+    valued before the end. Fails as `GetEquityHistory` does.
+    """
     GetLeaderboard: _grpc.UnaryUnaryMultiCallable[_evs_pb2.GetLeaderboardRequest, _evs_pb2.GetLeaderboardResponse]
     """Accounts ranked by their return over a range, deposits and withdrawals excluded; equal returns share a rank.
 
     As of the newest valuations; made anew at most once a second. Fails with INVALID_ARGUMENT for a range that is not
-    ranked and UNAVAILABLE while the database, which has the range's starts, is away.
+    ranked or too large a limit, and with UNAVAILABLE only while the starts of a range have never been read from the
+    database; one day needs none.
     """
     SubscribeEquity: _grpc.UnaryStreamMultiCallable[_evs_pb2.SubscribeEquityRequest, _evs_pb2.SubscribeEquityResponse]
     """The current value of one account as a `snapshot`, then every change, `version` growing. A slow reader skips to the
@@ -126,7 +137,14 @@ class EquityValuationServiceStub:
     Ends with NOT_FOUND if the exchange has no such account, UNAVAILABLE at shutdown: subscribe again.
     """
     WatchEquity: _grpc.StreamStreamMultiCallable[_evs_pb2.WatchEquityRequest, _evs_pb2.WatchEquityResponse]
-    """Many accounts on one stream, updates in batches. Not served yet: answers UNIMPLEMENTED."""
+    """Many accounts on one stream, or all of them: the current value of each as a `snapshot`, then every change, `version`
+    growing per account. Updates come in batches, those of one valuation pass in one or in several. A slow reader skips to
+    the latest values, as in `SubscribeEquity`. On a quiet stream a message without anything is a heartbeat.
+
+    What is followed may change at any time. The stream goes on when the caller has ended its side. It ends with
+    INVALID_ARGUMENT (no id that an account can have, too many in one request, accounts beside `all`), OUT_OF_RANGE (too
+    many in all) and UNAVAILABLE at shutdown: watch again.
+    """
 
 @_typing.type_check_only
 class EquityValuationServiceAsyncStub(EquityValuationServiceStub):
@@ -136,6 +154,10 @@ class EquityValuationServiceAsyncStub(EquityValuationServiceStub):
     While EVS recovers or shuts down, and while another EVS leads on the same database, every method answers UNAVAILABLE:
     retry with backoff. `google.rpc.ErrorInfo` then says why (RECOVERING, SHUTTING_DOWN, FOLLOWING) and, as `leader`, who
     leads.
+
+    Where EVS knows its callers, every method answers UNAUTHENTICATED to one without a good token or certificate, and
+    PERMISSION_DENIED to one whose roles do not allow the method or the account; an account that does not exist is answered
+    like one that is not the caller's.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -198,17 +220,24 @@ class EquityValuationServiceAsyncStub(EquityValuationServiceStub):
     GetEquityHistory: _aio.UnaryUnaryMultiCallable[_evs_pb2.GetEquityHistoryRequest, _evs_pb2.GetEquityHistoryResponse]  # type: ignore[assignment]
     """The stored valuations of one account over time, as bars that a chart takes as they are: ascending, one a bucket.
 
-    The last bar includes the newest valuation, stored or not. Pages are stable but for that bar. Fails with
-    INVALID_ARGUMENT (neither or both of range and start, an end that is not after its start, a page token of another
-    request), NOT_FOUND, and UNAVAILABLE while the database is away.
+    Buckets are whole: the last one begins before the end. Its bar includes the newest valuation, stored or not; other
+    valuations are shown once they are stored. What is `final` never changes. A page may hold fewer points than were asked
+    for although more follow: go on until there is no token.
+
+    Fails with INVALID_ARGUMENT (neither or both of range and start, an end that is not after its start, too large a page,
+    a page token of another request), OUT_OF_RANGE (a time beyond the bound), NOT_FOUND, RESOURCE_EXHAUSTED (too many
+    histories are being read: try again) and UNAVAILABLE while the database is away.
     """
     GetPerformance: _aio.UnaryUnaryMultiCallable[_evs_pb2.GetPerformanceRequest, _evs_pb2.GetPerformanceResponse]  # type: ignore[assignment]
-    """What one account has made over a range, deposits and withdrawals excluded. Fails as `GetEquityHistory` does."""
+    """What one account has made over a range, deposits and withdrawals excluded. All zeros if the account had not been
+    valued before the end. Fails as `GetEquityHistory` does.
+    """
     GetLeaderboard: _aio.UnaryUnaryMultiCallable[_evs_pb2.GetLeaderboardRequest, _evs_pb2.GetLeaderboardResponse]  # type: ignore[assignment]
     """Accounts ranked by their return over a range, deposits and withdrawals excluded; equal returns share a rank.
 
     As of the newest valuations; made anew at most once a second. Fails with INVALID_ARGUMENT for a range that is not
-    ranked and UNAVAILABLE while the database, which has the range's starts, is away.
+    ranked or too large a limit, and with UNAVAILABLE only while the starts of a range have never been read from the
+    database; one day needs none.
     """
     SubscribeEquity: _aio.UnaryStreamMultiCallable[_evs_pb2.SubscribeEquityRequest, _evs_pb2.SubscribeEquityResponse]  # type: ignore[assignment]
     """The current value of one account as a `snapshot`, then every change, `version` growing. A slow reader skips to the
@@ -218,7 +247,14 @@ class EquityValuationServiceAsyncStub(EquityValuationServiceStub):
     Ends with NOT_FOUND if the exchange has no such account, UNAVAILABLE at shutdown: subscribe again.
     """
     WatchEquity: _aio.StreamStreamMultiCallable[_evs_pb2.WatchEquityRequest, _evs_pb2.WatchEquityResponse]  # type: ignore[assignment]
-    """Many accounts on one stream, updates in batches. Not served yet: answers UNIMPLEMENTED."""
+    """Many accounts on one stream, or all of them: the current value of each as a `snapshot`, then every change, `version`
+    growing per account. Updates come in batches, those of one valuation pass in one or in several. A slow reader skips to
+    the latest values, as in `SubscribeEquity`. On a quiet stream a message without anything is a heartbeat.
+
+    What is followed may change at any time. The stream goes on when the caller has ended its side. It ends with
+    INVALID_ARGUMENT (no id that an account can have, too many in one request, accounts beside `all`), OUT_OF_RANGE (too
+    many in all) and UNAVAILABLE at shutdown: watch again.
+    """
 
 class EquityValuationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Values every account of a fantasy exchange once per tick, and tells whoever may know.
@@ -227,6 +263,10 @@ class EquityValuationServiceServicer(metaclass=_abc_1.ABCMeta):
     While EVS recovers or shuts down, and while another EVS leads on the same database, every method answers UNAVAILABLE:
     retry with backoff. `google.rpc.ErrorInfo` then says why (RECOVERING, SHUTTING_DOWN, FOLLOWING) and, as `leader`, who
     leads.
+
+    Where EVS knows its callers, every method answers UNAUTHENTICATED to one without a good token or certificate, and
+    PERMISSION_DENIED to one whose roles do not allow the method or the account; an account that does not exist is answered
+    like one that is not the caller's.
     """
 
     @_abc_1.abstractmethod
@@ -347,9 +387,13 @@ class EquityValuationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_evs_pb2.GetEquityHistoryResponse, _abc.Awaitable[_evs_pb2.GetEquityHistoryResponse]]:
         """The stored valuations of one account over time, as bars that a chart takes as they are: ascending, one a bucket.
 
-        The last bar includes the newest valuation, stored or not. Pages are stable but for that bar. Fails with
-        INVALID_ARGUMENT (neither or both of range and start, an end that is not after its start, a page token of another
-        request), NOT_FOUND, and UNAVAILABLE while the database is away.
+        Buckets are whole: the last one begins before the end. Its bar includes the newest valuation, stored or not; other
+        valuations are shown once they are stored. What is `final` never changes. A page may hold fewer points than were asked
+        for although more follow: go on until there is no token.
+
+        Fails with INVALID_ARGUMENT (neither or both of range and start, an end that is not after its start, too large a page,
+        a page token of another request), OUT_OF_RANGE (a time beyond the bound), NOT_FOUND, RESOURCE_EXHAUSTED (too many
+        histories are being read: try again) and UNAVAILABLE while the database is away.
         """
 
     @_abc_1.abstractmethod
@@ -358,7 +402,9 @@ class EquityValuationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _evs_pb2.GetPerformanceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_evs_pb2.GetPerformanceResponse, _abc.Awaitable[_evs_pb2.GetPerformanceResponse]]:
-        """What one account has made over a range, deposits and withdrawals excluded. Fails as `GetEquityHistory` does."""
+        """What one account has made over a range, deposits and withdrawals excluded. All zeros if the account had not been
+        valued before the end. Fails as `GetEquityHistory` does.
+        """
 
     @_abc_1.abstractmethod
     def GetLeaderboard(
@@ -369,7 +415,8 @@ class EquityValuationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Accounts ranked by their return over a range, deposits and withdrawals excluded; equal returns share a rank.
 
         As of the newest valuations; made anew at most once a second. Fails with INVALID_ARGUMENT for a range that is not
-        ranked and UNAVAILABLE while the database, which has the range's starts, is away.
+        ranked or too large a limit, and with UNAVAILABLE only while the starts of a range have never been read from the
+        database; one day needs none.
         """
 
     @_abc_1.abstractmethod
@@ -391,6 +438,13 @@ class EquityValuationServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_evs_pb2.WatchEquityRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_evs_pb2.WatchEquityResponse], _abc.AsyncIterator[_evs_pb2.WatchEquityResponse]]:
-        """Many accounts on one stream, updates in batches. Not served yet: answers UNIMPLEMENTED."""
+        """Many accounts on one stream, or all of them: the current value of each as a `snapshot`, then every change, `version`
+        growing per account. Updates come in batches, those of one valuation pass in one or in several. A slow reader skips to
+        the latest values, as in `SubscribeEquity`. On a quiet stream a message without anything is a heartbeat.
+
+        What is followed may change at any time. The stream goes on when the caller has ended its side. It ends with
+        INVALID_ARGUMENT (no id that an account can have, too many in one request, accounts beside `all`), OUT_OF_RANGE (too
+        many in all) and UNAVAILABLE at shutdown: watch again.
+        """
 
 def add_EquityValuationServiceServicer_to_server(servicer: EquityValuationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
