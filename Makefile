@@ -11,7 +11,7 @@ MAKE_VENV = { $(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 || \
 	  { rm -rf $(VENV); echo "Python cannot make a virtual environment (on Debian and Ubuntu: apt-get install python3-venv)"; exit 1; }; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-faults mutants bench check gen contract-baseline fmt lock clean
+.PHONY: help setup web wheel demo test test-faults mutants bench check audit gen contract-baseline fmt lock clean
 
 help:  ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,10 +27,16 @@ $(READY): pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install $(QUIETLY) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(READY)  ## run everything on this machine: database, EVS, bridge, page and a small exchange (Ctrl-C stops it)
+web: $(READY)  ## build the page that the bridge serves, if its sources have changed (demo and test do it by themselves)
+	@$(BIN)/python tools/web.py build
+
+wheel: $(READY)  ## build the wheel, page included, into dist/
+	$(BIN)/python -m hatchling build --target wheel
+
+demo: web  ## run everything on this machine: database, EVS, bridge, page and a small exchange (Ctrl-C stops it)
 	@exec $(BIN)/evs demo
 
-test: $(READY)  ## run the test suite
+test: web  ## run the test suite
 	$(BIN)/python -m pytest
 
 test-faults: $(READY)  ## what takes minutes: thousands of simulated worlds, hundreds of crashes, a database that comes and goes
@@ -42,7 +48,7 @@ mutants: $(READY)  ## show that the tests notice: apply each known mistake to a 
 bench: $(READY)  ## measure EVS against what the machine can do; writes bench/results/latest.json
 	$(BIN)/python -m bench.startup
 
-check: $(READY)  ## lint, types, layers, contract
+check: $(READY)  ## lint, types, layers, contract, and the web client's types and form
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy evs_server clients/python/evs_client tests tools bench
@@ -50,6 +56,12 @@ check: $(READY)  ## lint, types, layers, contract
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
 	$(BIN)/python tools/check_contract.py
+	$(BIN)/python tools/web.py check
+
+audit: $(READY)  ## hold the dependencies against the known vulnerabilities (needs the internet; says so without it)
+	@# Strict: a package that the service could not be asked about is no package without vulnerabilities.
+	$(BIN)/uv tool run pip-audit --strict --progress-spinner off --require-hashes --disable-pip --requirement requirements.lock || \
+	  { echo "make audit: not all clear; a package named above is vulnerable, or the vulnerability service cannot be reached from here"; exit 1; }
 
 gen: $(READY)  ## generate evs.v1 from proto/
 	@# buf looks for its generators on the PATH.
@@ -63,10 +75,12 @@ fmt: $(READY)  ## format code and contract
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format --quiet .
 	$(BIN)/buf format --write
+	$(BIN)/python tools/web.py fmt
 
 lock: $(READY)  ## resolve the dependencies again and write requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command "make lock" --group dev --output-file requirements.lock pyproject.toml
 
 clean:  ## remove what the commands above have made here (EVS_DATA_DIR, where the demo's accounts are, stays)
+	rm -rf build dist clients/web/node_modules clients/web/build clients/web/dist evs_server/bridge/static
 	rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,101 @@
+/**
+ * The bars of the equity chart: history as the bridge answered it, grown by each live value. Pure.
+ *
+ * Lives here: which bar a value belongs to. Not here: how a bar is drawn (`plot`), when history is asked for
+ * (`history`). Times are unix seconds, strictly ascending and unique, as a chart library wants them; money is cents.
+ */
+
+import type { Resolution } from "../../src/index.js";
+
+/** What one stretch of time looked like, in cents. */
+export interface Bar {
+  /** When it begins, unix seconds. */
+  readonly time: number;
+  readonly open: number;
+  readonly high: number;
+  readonly low: number;
+  readonly last: number;
+}
+
+/** One valuation, as far as a chart cares. */
+export interface Value {
+  /** When it was made, unix seconds. */
+  readonly timestamp: number;
+  /** Cents. */
+  readonly total_equity: number;
+}
+
+/**
+ * What a value did to the bars.
+ *
+ * `older`: it belongs before the newest bar, which knows better. `merged`: the newest bar has changed. `grown`: bars were
+ * added. `rolled`: the same, but only the bridge knows where a bar of this length really begins. `behind`: too much time
+ * lies between to fill in here. After the last two, history should be asked for again.
+ */
+export type Change = "older" | "merged" | "grown" | "rolled" | "behind";
+
+/** The most bars that are kept; beyond, coarser history is due. */
+export const BARS_MAX = 5_000;
+
+/** How long a bar lasts, in seconds. A session may be an hour shorter or longer when clocks change. */
+export const LENGTH_S: Readonly<Record<Resolution, number>> = {
+  raw: 1,
+  "1m": 60,
+  "5m": 300,
+  "1h": 3_600,
+  "1d": 86_400,
+};
+
+/** The bars on show. */
+export class Course {
+  #resolution: Resolution = "1m";
+  #bars: Bar[] = [];
+
+  /** Oldest first. */
+  get bars(): readonly Bar[] {
+    return this.#bars;
+  }
+
+  /** How long each bar lasts. */
+  get resolution(): Resolution {
+    return this.#resolution;
+  }
+
+  /** Start again from history, which is ascending and unique. */
+  load(resolution: Resolution, points: readonly Bar[]): void {
+    this.#resolution = resolution;
+    this.#bars = points.map(({ time, open, high, low, last }) => ({ time, open, high, low, last }));
+  }
+
+  /** Take a live value into the bar that it belongs to. */
+  follow(value: Value): Change {
+    const newest = this.#bars.at(-1);
+    const length = LENGTH_S[this.#resolution];
+    if (newest === undefined) {
+      this.#bars.push(flat(value.timestamp - (value.timestamp % length), value.total_equity));
+      return this.#grownOrRolled();
+    }
+    if (value.timestamp < newest.time) return "older";
+    const steps = Math.floor((value.timestamp - newest.time) / length);
+    if (steps === 0) {
+      this.#bars[this.#bars.length - 1] = widened(newest, value.total_equity);
+      return "merged";
+    }
+    if (this.#bars.length + steps > BARS_MAX) return "behind";
+    for (let step = 1; step < steps; step += 1) this.#bars.push(flat(newest.time + step * length, newest.last));
+    this.#bars.push(flat(newest.time + steps * length, value.total_equity));
+    return this.#grownOrRolled();
+  }
+
+  #grownOrRolled(): Change {
+    return this.#resolution === "1h" || this.#resolution === "1d" ? "rolled" : "grown";
+  }
+}
+
+function flat(time: number, cents: number): Bar {
+  return { time, open: cents, high: cents, low: cents, last: cents };
+}
+
+function widened(bar: Bar, cents: number): Bar {
+  return { ...bar, high: Math.max(bar.high, cents), low: Math.min(bar.low, cents), last: cents };
+}
