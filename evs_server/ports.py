@@ -4,20 +4,24 @@ The seams between rooms: who hands what to whom. Pure; protocols only.
 Data flows one way. A sink is handed values and can call nothing back; siblings meet only here, wired by ``app``.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from evs_server.errors import RequestError
 from evs_server.model import (
     Change,
+    CloseColumns,
     Correction,
     ExchangeAccount,
     ExchangeImport,
     Flush,
     Holdings,
     Ledger,
+    Past,
     Recovered,
     SettledTrade,
+    StretchColumns,
+    Stride,
     Valuation,
 )
 
@@ -139,5 +143,97 @@ class Books(Protocol):
 
         Raises:
             OutOfBounds: If it would take the account out of bounds; nothing has changed then.
+        """
+        ...
+
+
+class SessionCloses(Protocol):
+    """Every account at the closes of the newest sessions: what ranges of the ranking start from."""
+
+    async def catch_up(self, session_starts: Callable[[int, int], Sequence[int]]) -> Sequence[int]:
+        """
+        Close every session whose roll is committed and that is not closed yet.
+
+        Args:
+            session_starts: When the sessions began that began from one moment to another, both included.
+
+        Returns:
+            The rolls of the closed sessions that are kept, unix milliseconds, ascending; the last began the current
+            session. None before the first completed tick.
+
+        Raises:
+            StoreUnavailable: If the database is away; what was closed by then stays so.
+        """
+        ...
+
+    async def read(self, closed_ms: int) -> CloseColumns:
+        """
+        All accounts at the close of a session that is kept.
+
+        Raises:
+            StoreUnavailable: If the database is away.
+        """
+        ...
+
+
+class PastReader(Protocol):
+    """Reads what is stored of one account, as far as returns need it."""
+
+    async def read_past(
+        self, account_id: int, start_ms: int, until_ms: int, session_starts: Callable[[int, int], Sequence[int]]
+    ) -> Past | None:
+        """
+        From the newest valuation at or before ``start_ms``, or else the first after it, up to ``until_ms``, included.
+
+        Returns:
+            None if nothing is stored of that time.
+
+        Raises:
+            StoreUnavailable: If the database is away.
+        """
+        ...
+
+
+class HistoryReader(Protocol):
+    """Reads the stored valuations of one account, in the order of time and version."""
+
+    async def read_stretches(
+        self, account_id: int, after: tuple[int, int], until_ms: int, rows_max: int, stride: Stride | None
+    ) -> StretchColumns:
+        """
+        The next rows, summed up.
+
+        Args:
+            after: Time (unix milliseconds) and version that they come after.
+            until_ms: They are older than this.
+            rows_max: How many rows to sum up at most; if the answer counts fewer, there are no more.
+            stride: Rows within the same step of it become one stretch; None: each is a stretch of its own.
+
+        Raises:
+            Overloaded: If too many readers wait.
+            StoreUnavailable: If the database is away.
+        """
+        ...
+
+    async def read_newest(self, account_id: int, until_ms: int) -> StretchColumns:
+        """
+        The newest row that is older than ``until_ms``; none if there is none.
+
+        Raises:
+            Overloaded: If too many readers wait.
+            StoreUnavailable: If the database is away.
+        """
+        ...
+
+
+class DisplayNames(Protocol):
+    """Reads what the exchange calls its accounts."""
+
+    async def read_names(self, account_ids: Collection[int]) -> Mapping[int, str]:
+        """
+        Names by account; empty, or left out, where the exchange says nothing.
+
+        Raises:
+            StoreUnavailable: If the database is away.
         """
         ...

@@ -94,7 +94,7 @@ def a_flush(
         number=number,
         event_count=event_count,
         state=EngineState(
-            meta or EngineMeta(version=number, tick=number, session_start_ms=NOON_MS, tick_timed=True),
+            meta or EngineMeta(version=number, tick=number, session_start_ms=NOON_MS, tick_time_ms=NOON_MS),
             table(AccountColumns, accounts),
             table(PositionColumns, positions),
             table(MarkColumns, marks),

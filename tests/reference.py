@@ -50,7 +50,7 @@ class Reference:
     roll_minute: int = 0
     version: int = 0
     last_tick: int = 0
-    tick_timed: bool = False
+    tick_time_ms: int = 0  # of the last tick, if it carried one
     session_ms: int | None = None
     accounts: dict[int, Account] = field(default_factory=dict)
     marks: dict[int, Mark] = field(default_factory=dict)  # by symbol
@@ -84,7 +84,7 @@ class Reference:
                 opened.fill(*trade)
             opened.cash, opened.net_flow = cash, cash + sum(lot[1] - lot[2] for lot in opened.lots.values())
             opened.base = (opened.net_flow, opened.net_flow)
-        return self._value(accounts, self.last_tick, now_ms, now_ms)
+        return self._value(accounts, self.last_tick, self.tick_time_ms or now_ms, now_ms)
 
     def adopt(self, cash: Mapping[int, int], lots: Mapping[tuple[int, int], tuple[int, int]], prices: Mapping[int, int],
               now_ms: int) -> list[Row]:  # fmt: skip
@@ -98,13 +98,13 @@ class Reference:
 
     def tick(self, tick: int, tick_time_ms: int, now_ms: int, *, degraded: bool = False) -> list[Row]:
         rows = self._roll(tick_time_ms or now_ms, now_ms, degraded=degraded)
-        self.last_tick, self.tick_timed, self.shown_marks = tick, tick_time_ms != 0, dict(self.marks)
+        self.last_tick, self.tick_time_ms, self.shown_marks = tick, tick_time_ms, dict(self.marks)
         holders = {a for a, owner in self.accounts.items() for s in self.moved if owner.lots.get(s, (0,))[0]}
         touched, self.dirty, self.moved = sorted(self.dirty | holders), set(), set()
         return rows + self._value(touched, tick, tick_time_ms or now_ms, now_ms, degraded=degraded)
 
     def roll_if_due(self, now_ms: int, *, degraded: bool = False) -> list[Row]:
-        return [] if self.session_ms is None or self.tick_timed else self._roll(now_ms, now_ms, degraded=degraded)
+        return [] if self.session_ms is None or self.tick_time_ms else self._roll(now_ms, now_ms, degraded=degraded)
 
     def _roll(self, time_ms: int, now_ms: int, *, degraded: bool) -> list[Row]:
         known, begun_ms = self.session_ms, time_ms - (time_ms - self.roll_minute * 60_000) % DAY_MS

@@ -68,7 +68,7 @@ async def write_parts(connection: "Connection", flush: Flush, engine: asyncpg.Re
         meta.version,
         meta.tick,
         meta.session_start_ms,
-        meta.tick_timed,
+        meta.tick_time_ms,
         latest_version,
         settlement_count,
         flush.event_count,

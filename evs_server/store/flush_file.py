@@ -10,7 +10,7 @@ default, may be absent; one that this version does not know is refused in words,
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from evs_server import model
-from evs_server.model import Flush
+from evs_server.model import Columns, Flush
 
 FORMAT: Final = 1
 """Grows when a form of this number could be misread; a field more is no reason."""
@@ -29,6 +29,9 @@ _ALIGNMENT: Final = 8
 _ARRAYS: Final = {"<i8": np.dtype("<i8"), "<u8": np.dtype("<u8")}
 _CLASSES: Final[Mapping[str, type]] = {
     name: kind for name, kind in vars(model).items() if isinstance(kind, type) and is_dataclass(kind)
+}
+_FIELD_NAMES: Final[Mapping[type, tuple[str, ...]]] = {
+    kind: tuple(field.name for field in fields(kind)) for kind in _CLASSES.values()
 }
 
 
@@ -70,18 +73,18 @@ def decode(file: bytes) -> Flush:
 
 def array_bytes(flush: Flush) -> int:
     """What the arrays of a flush take, in memory and, nearly all there is to it, on disk."""
-    return sum(array.nbytes for array in _arrays(flush))
+    return _array_bytes(flush)
 
 
-def _arrays(value: object) -> Iterator[np.ndarray[Any, Any]]:
+def _array_bytes(value: object) -> int:
+    # Asked for every flush, most of whose tables are empty.
     if isinstance(value, np.ndarray):
-        yield value
-    elif isinstance(value, tuple):
-        for part in value:
-            yield from _arrays(part)
-    elif is_dataclass(value):
-        for field in fields(value):
-            yield from _arrays(getattr(value, field.name))
+        return value.nbytes
+    if isinstance(value, Columns) and not len(value):
+        return 0
+    if isinstance(value, tuple):
+        return sum(map(_array_bytes, value))
+    return sum([_array_bytes(getattr(value, name)) for name in _FIELD_NAMES.get(type(value), ())])
 
 
 def _described(value: object, arrays: list[bytes], end: list[int]) -> object:

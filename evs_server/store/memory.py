@@ -6,6 +6,7 @@ makes it more than a dictionary: ``faults`` says what becomes of the next writes
 lost and unknown, can be had at will.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,8 @@ from evs_server.model import (
     SettledTrade,
     SettlementColumns,
     SnapshotColumns,
+    StretchColumns,
+    Stride,
     UnannouncedColumns,
     Valuation,
 )
@@ -47,6 +50,8 @@ from evs_server.store.merge import (
     tail,
     without,
 )
+
+_NO_STRETCHES = StretchColumns.empty()
 
 
 class Fault(Enum):
@@ -98,7 +103,7 @@ class Tables:
 
 class MemoryStore:
     """
-    A ``ports.Store`` in memory.
+    A ``ports.Store`` and ``ports.HistoryReader`` in memory.
 
     Attributes:
         tables: What is committed, and the exchange's tables.
@@ -175,8 +180,36 @@ class MemoryStore:
         if fault is Fault.UNKNOWN:
             raise StoreUnavailable(f"could not write flush {flush.number}: {fault.value}", flush_number=flush.number)
 
+    async def read_stretches(
+        self, account_id: int, after: tuple[int, int], until_ms: int, rows_max: int, stride: Stride | None
+    ) -> StretchColumns:
+        """The next rows of an account's history, summed up by the steps of a stride."""
+        rows = [row for row in self._history(account_id) if row[:2] > after and row[0] < until_ms][:rows_max]
+        if stride is None:
+            return _stretches([[row] for row in rows])
+        groups = itertools.groupby(rows, lambda row: (row[0] - stride.origin_ms) // stride.width_ms)
+        return _stretches([list(group) for _, group in groups])
+
+    async def read_newest(self, account_id: int, until_ms: int) -> StretchColumns:
+        """The newest row of an account's history that is older than ``until_ms``."""
+        return _stretches([[row] for row in self._history(account_id) if row[0] < until_ms][-1:])
+
     async def close(self) -> None:
         """Nothing to let go of."""
+
+    def _history(self, account_id: int) -> list[tuple[int, int, int, int, int]]:
+        """Time, version, equity, realized and net flow of each row, in order."""
+        return sorted(
+            (
+                valuation.timestamp_ms,
+                valuation.version,
+                int(valuation.equity_cents[index]),
+                int(valuation.realized_cents[index]),
+                int(valuation.net_flow_cents[index]),
+            )
+            for valuation in self.tables.rows
+            for index in np.flatnonzero(valuation.account_id == account_id)
+        )
 
     def _check(self, rows: Sequence[Valuation]) -> None:
         if not all(np.array_equal(row.equity_cents, row.cash_cents + row.position_value_cents) for row in rows):
@@ -244,6 +277,22 @@ def snapshot_columns(valuation: Valuation) -> SnapshotColumns:
         net_flow_cents=valuation.net_flow_cents,
         flags=valuation.flags,
     )
+
+
+def _stretches(groups: Sequence[Sequence[tuple[int, int, int, int, int]]]) -> StretchColumns:
+    stretches = [
+        (
+            rows[0][0],
+            *rows[-1][:2],
+            rows[0][2],
+            max(row[2] for row in rows),
+            min(row[2] for row in rows),
+            *rows[-1][2:],
+            len(rows),
+        )
+        for rows in groups
+    ]
+    return StretchColumns(*(_int64(column) for column in zip(*stretches, strict=True))) if stretches else _NO_STRETCHES
 
 
 def _row_keys(valuation: Valuation) -> list[tuple[int, int, int]]:

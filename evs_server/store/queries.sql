@@ -17,7 +17,7 @@ SELECT set_config('statement_timeout', $1, true);
 UPDATE evs.engine SET start_number = start_number + 1 RETURNING start_number;
 
 -- name: read_engine
-SELECT flush_number, start_number, version, tick, session_start_ms, tick_timed, latest_version FROM evs.engine;
+SELECT flush_number, start_number, version, tick, session_start_ms, tick_time_ms, latest_version FROM evs.engine;
 
 -- name: read_accounts
 SELECT account_id, cash_cents, net_flow_cents, realized_cents, base_equity_cents, base_net_flow_cents, has_base, dirty
@@ -219,7 +219,7 @@ UPDATE evs.engine SET
     version = $2,
     tick = $3,
     session_start_ms = $4,
-    tick_timed = $5,
+    tick_time_ms = $5,
     latest_version = coalesce($6::bigint, latest_version),
     settlement_count = $7,
     event_count = event_count + $8,
@@ -269,3 +269,176 @@ SELECT evs.make_partition($1);
 
 -- name: drop_partitions
 SELECT evs.drop_partitions($1) AS month ORDER BY month;
+
+
+-- Returns ------------------------------------------------------------------------------------------------------------
+
+-- name: closed_sessions
+SELECT (extract(epoch FROM closed_at) * 1000)::bigint AS closed_ms
+FROM (SELECT closed_at FROM evs.closed_session ORDER BY closed_at DESC LIMIT $1) AS newest
+ORDER BY closed_at;
+
+-- The index begins with the account: the oldest row of each is found at once, the oldest of all only by a scan.
+-- name: first_valuation
+SELECT (extract(epoch FROM min(first.timestamp)) * 1000)::bigint AS first_ms
+FROM evs.account AS account
+CROSS JOIN LATERAL (
+    SELECT timestamp FROM equity_timeseries WHERE account_id = account.account_id ORDER BY timestamp LIMIT 1
+) AS first;
+
+-- $1 is the roll, $2 the session closed before it, $3 all that are kept. The roll's own row comes before any other that
+-- is stamped so. An account's first session counts from its base, which any row of that session tells; if an
+-- account was left out of the session before, an older one stands in.
+-- name: close_session
+WITH close AS (
+    SELECT DISTINCT ON (account_id) account_id, total_equity, net_flow, version
+    FROM equity_timeseries
+    WHERE timestamp = $1 AND day_change = 0
+    ORDER BY account_id, version
+), based AS (
+    SELECT close.account_id, close.total_equity, close.net_flow,
+           coalesce(before.growth, older.growth, 1000000000000) AS growth,
+           coalesce(before.profit, older.profit, opening.profit, close.total_equity - close.net_flow) AS base
+    FROM close
+    LEFT JOIN (
+        SELECT account_id, growth, total_equity - net_flow AS profit FROM evs.session_close WHERE closed_at = $2
+    ) AS before USING (account_id)
+    LEFT JOIN LATERAL (
+        SELECT growth, total_equity - net_flow AS profit
+        FROM evs.session_close
+        WHERE before.account_id IS NULL AND closed_at = ANY($3::timestamptz[]) AND account_id = close.account_id
+        ORDER BY closed_at DESC LIMIT 1
+    ) AS older ON true
+    LEFT JOIN LATERAL (
+        SELECT total_equity - net_flow - day_change AS profit
+        FROM equity_timeseries
+        WHERE before.account_id IS NULL AND older.growth IS NULL
+          AND account_id = close.account_id AND timestamp <= $1 AND version < close.version
+        ORDER BY timestamp DESC, version DESC LIMIT 1
+    ) AS opening ON true
+)
+INSERT INTO evs.session_close (closed_at, account_id, total_equity, net_flow, capital, growth)
+SELECT $1, account_id, total_equity, net_flow, base + net_flow, evs.linked_growth(growth, total_equity, base + net_flow)
+FROM based
+ON CONFLICT DO NOTHING;
+
+-- name: note_closed_session
+INSERT INTO evs.closed_session (closed_at, account_count) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+
+-- name: durable_session
+SELECT session_start_ms FROM evs.engine;
+
+-- name: session_closes
+SELECT account_id, total_equity, capital, growth FROM evs.session_close WHERE closed_at = $1 ORDER BY account_id;
+
+-- name: trim_session_closes
+DELETE FROM evs.session_close WHERE closed_at < $1;
+
+-- name: newest_valuation
+SELECT (extract(epoch FROM timestamp) * 1000)::bigint, version, total_equity, net_flow, day_change
+FROM equity_timeseries
+WHERE account_id = $1 AND timestamp <= $2 AND version < $3
+ORDER BY timestamp DESC, version DESC LIMIT 1;
+
+-- name: oldest_valuation
+SELECT (extract(epoch FROM timestamp) * 1000)::bigint, version, total_equity, net_flow, day_change
+FROM equity_timeseries
+WHERE account_id = $1 AND timestamp > $2 AND timestamp <= $3
+ORDER BY timestamp, version LIMIT 1;
+
+-- As in close_session: of the rows stamped with the roll, its own is the first. One look into the index a roll. Rolls are
+-- those of the calendar, and those that were when the settings were others.
+-- name: closes_of_account
+SELECT (extract(epoch FROM roll.at) * 1000)::bigint, close.version, close.total_equity, close.net_flow, close.day_change
+FROM (
+    SELECT unnest($2::timestamptz[]) AS at
+    UNION
+    SELECT closed_at FROM evs.closed_session WHERE closed_at BETWEEN $3 AND $4
+) AS roll
+CROSS JOIN LATERAL (
+    SELECT version, total_equity, net_flow, day_change
+    FROM equity_timeseries
+    WHERE account_id = $1 AND timestamp = roll.at AND day_change = 0
+    ORDER BY version LIMIT 1
+) AS close
+ORDER BY roll.at;
+
+-- The last row of each minute, from the newest back: each is found by one look into the index, whatever lies between.
+-- name: minutes_of_account
+WITH RECURSIVE minute AS (
+    (
+        SELECT timestamp, total_equity, net_flow
+        FROM equity_timeseries
+        WHERE account_id = $1 AND timestamp > $2 AND timestamp <= $3
+        ORDER BY timestamp DESC, version DESC LIMIT 1
+    )
+    UNION ALL
+    SELECT before.timestamp, before.total_equity, before.net_flow
+    FROM minute
+    CROSS JOIN LATERAL (
+        SELECT timestamp, total_equity, net_flow
+        FROM equity_timeseries
+        WHERE account_id = $1 AND timestamp > $2 AND timestamp < date_trunc('minute', minute.timestamp)
+        ORDER BY timestamp DESC, version DESC LIMIT 1
+    ) AS before
+)
+SELECT (extract(epoch FROM timestamp) * 1000)::bigint, total_equity, net_flow FROM minute ORDER BY timestamp;
+
+-- name: display_names
+SELECT id::bigint AS account_id, coalesce(to_jsonb(accounts) ->> 'display_name', '') AS display_name
+FROM accounts
+WHERE id = ANY($1::bigint[]);
+
+
+-- History ------------------------------------------------------------------------------------------------------------
+
+-- name: begin_thinning
+SELECT evs.begin_thinning($1);
+
+-- name: thin
+SELECT evs.thin($1, $2, $3);
+
+-- name: finish_thinning
+SELECT read_count, kept_count FROM evs.finish_thinning($1);
+
+-- Whatever the planner believes of an account, a read must stop at its limit: any plan but a scan along the key would go
+-- through all rows of the range first, and do so again at each step.
+-- name: plan_along_the_key
+SELECT set_config('enable_bitmapscan', 'off', true), set_config('enable_seqscan', 'off', true),
+       set_config('max_parallel_workers_per_gather', '0', true);
+
+-- name: history_rows
+SELECT timestamp, version, total_equity, realized_pnl, net_flow
+FROM equity_timeseries
+WHERE account_id = $1 AND timestamp >= $2 AND timestamp < $4 AND (timestamp, version) > ($2, $3::bigint)
+ORDER BY timestamp, version
+LIMIT $5;
+
+-- The condition on timestamp alone is what leaves partitions out. Rows come in the order of the index, so that the
+-- aggregates, which say their order, have nothing to sort but a few thousand rows in memory.
+-- name: history_stretches
+SELECT min(timestamp), max(timestamp),
+       (array_agg(version ORDER BY timestamp, version))[count(*)],
+       (array_agg(total_equity ORDER BY timestamp, version))[1],
+       max(total_equity),
+       min(total_equity),
+       (array_agg(total_equity ORDER BY timestamp, version))[count(*)],
+       (array_agg(realized_pnl ORDER BY timestamp, version))[count(*)],
+       (array_agg(net_flow ORDER BY timestamp, version))[count(*)],
+       count(*)
+FROM (
+    SELECT timestamp, version, total_equity, realized_pnl, net_flow
+    FROM equity_timeseries
+    WHERE account_id = $1 AND timestamp >= $2 AND timestamp < $4 AND (timestamp, version) > ($2, $3::bigint)
+    ORDER BY timestamp, version
+    LIMIT $5
+) AS valuation
+GROUP BY date_bin($6::interval, timestamp, $7::timestamptz)
+ORDER BY 1;
+
+-- name: history_newest
+SELECT timestamp, version, total_equity, realized_pnl, net_flow
+FROM equity_timeseries
+WHERE account_id = $1 AND timestamp < $2
+ORDER BY timestamp DESC, version DESC
+LIMIT 1;

@@ -54,7 +54,7 @@ async def read_recovered(connection: "Connection", engine: asyncpg.Record) -> Re
         connection: Within a transaction that sees one moment.
         engine: The row of ``evs.engine`` at that moment.
     """
-    meta = EngineMeta(engine["version"], engine["tick"], engine["session_start_ms"], engine["tick_timed"])
+    meta = EngineMeta(engine["version"], engine["tick"], engine["session_start_ms"], engine["tick_time_ms"])
     return Recovered(
         flush_number=engine["flush_number"],
         start_number=engine["start_number"],

@@ -118,7 +118,7 @@ class Layout:
 
     def decode(self, file: bytes | bytearray) -> list[Int64Array]:
         """
-        Columns of a whole file; integers and booleans only.
+        Columns of a whole file; integers, booleans and times only, times in unix milliseconds.
 
         Args:
             file: What COPY TO gave for exactly these columns, none of them NULL.
@@ -130,7 +130,11 @@ class Layout:
         if body < 0 or body % self._dtype.itemsize or file[: len(HEADER)] != HEADER:
             raise ValueError(f"a copy of {len(file)} bytes does not hold rows of {self._dtype.itemsize} bytes")
         rows = np.frombuffer(file, self._dtype, body // self._dtype.itemsize, len(HEADER))
-        return [rows[f"field{index}"].astype(np.int64) for index in range(len(self._kinds))]
+        columns = [rows[f"field{index}"].astype(np.int64) for index in range(len(self._kinds))]
+        return [
+            column // 1_000 + _EPOCH_MS if kind is Kind.TIMESTAMP else column
+            for kind, column in zip(self._kinds, columns, strict=True)
+        ]
 
 
 def _write_numeric(field: npt.NDArray[Any], value_e4: Int64Array) -> None:

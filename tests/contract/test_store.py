@@ -72,7 +72,7 @@ async def test_everything_that_is_written_is_recovered(site: Site) -> None:
     store = await site.open()
     await store.recover()
     newest = a_valuation(8, {2: -20, 1: 10}, flags=62, percent_e4=-9_999_999_999)
-    meta = EngineMeta(version=8, tick=2**53 - 1, session_start_ms=NOON_MS, tick_timed=True)
+    meta = EngineMeta(version=8, tick=2**53 - 1, session_start_ms=NOON_MS, tick_time_ms=NOON_MS)
     flush = a_flush(
         1,
         accounts=[an_account_row(2, -5, 2**53 - 1), an_account_row(1)],
@@ -238,7 +238,7 @@ async def test_a_flush_that_fails_leaves_nothing(site: Site) -> None:
     )
     with pytest.raises(StoreUnavailable, match="write"):
         await store.write(flush)
-    await store.write(a_flush(2, meta=EngineMeta(1, 1, NOON_MS, True), event_count=0))  # the store still works
+    await store.write(a_flush(2, meta=EngineMeta(1, 1, NOON_MS, NOON_MS), event_count=0))  # the store still works
     assert before | {"flush_number": 2} == await recovered(site)
     assert [] == await site.row_versions()
 

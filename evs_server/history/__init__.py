@@ -1,0 +1,1 @@
+"""History: stored valuations of one account as bars of time."""
