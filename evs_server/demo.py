@@ -6,8 +6,8 @@ by this process, the bridge is a process of its own, as in earnest:
 
     addresses are free -> PostgreSQL -> EVS -> exchange -> bridge -> words -> Ctrl-C -> all of it backwards
 
-The bridge's standard input is a pipe from here: first the accounts' names, then nothing until the demo ends, however it
-ends. So no bridge outlives its demo. Touches everything.
+The bridge's standard input is a pipe from here: first the names of accounts and players, then nothing until the demo
+ends, however it ends. So no bridge outlives its demo. Touches everything.
 """
 
 import asyncio
@@ -27,7 +27,8 @@ from pydantic import SecretStr
 from evs_server.app import Application
 from evs_server.bridge.policy import Policy
 from evs_server.bridge.server import Bridge
-from evs_server.config import Settings
+from evs_server.bridge.site import Demo
+from evs_server.config import KEYS_AND_CERTIFICATES, Settings, without_keys
 from evs_server.doctor import taken_addresses
 from evs_server.errors import ConfigError, StoreUnavailable
 from evs_server.exchange.crowd import PLAYERS, TRADERS
@@ -83,14 +84,16 @@ async def run_demo(settings: Settings, stop: asyncio.Event, say: Say) -> None:
         raise ConfigError("\n".join(taken))
     async with AsyncExitStack() as parts:
         dsn = await parts.enter_async_context(open_database(settings.model_copy(update={"database_url": None})))
-        own = settings.model_copy(update={"database_url": SecretStr(dsn)})
+        own = without_keys(settings).model_copy(update={"database_url": SecretStr(dsn), "ingest_listen": None})
         app = await parts.enter_async_context(Application(own))
         await unless_stopped(stop, app.wait_ready())
         if stop.is_set():
             return
         account_ids, market = await parts.enter_async_context(_market(app.address, dsn))
-        names = dict(zip(account_ids, TRADERS, strict=True))
-        page, bridge = await parts.enter_async_context(_bridge(settings, app.address, names))
+        demo = Demo(
+            dict(zip(account_ids, TRADERS, strict=True)), {symbol: player.name for symbol, player in PLAYERS.items()}
+        )
+        page, bridge = await parts.enter_async_context(_bridge(settings, app.address, demo))
         say(_words(settings, app.address, page, account_ids))
         await _until_stopped(stop, app, market, bridge)
 
@@ -104,7 +107,7 @@ async def run_demo_bridge(settings: Settings, stop: asyncio.Event, say: Say) -> 
         stop: Set it to stop.
         say: Takes one line once browsers are served, ``BRIDGE_READY`` and the page's address.
     """
-    names = {int(account_id): name for account_id, name in json.loads(sys.stdin.buffer.readline() or b"{}").items()}
+    demo = _read_names(sys.stdin.buffer.readline())
     loop, pipe = asyncio.get_running_loop(), sys.stdin.fileno()
 
     def on_end() -> None:
@@ -112,7 +115,7 @@ async def run_demo_bridge(settings: Settings, stop: asyncio.Event, say: Say) -> 
         stop.set()
 
     loop.add_reader(pipe, on_end)
-    async with Bridge(settings, Policy(push_interval_s=1 / settings.push_per_second), names).serving() as page:
+    async with Bridge(settings, Policy(push_interval_s=1 / settings.push_per_second), demo).serving() as page:
         say(f"{BRIDGE_READY}{page}")
         await stop.wait()
 
@@ -169,22 +172,20 @@ async def _market(server: str, dsn: str) -> AsyncIterator[tuple[Sequence[int], a
 
 
 @asynccontextmanager
-async def _bridge(
-    settings: Settings, server: str, names: Mapping[int, str]
-) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+async def _bridge(settings: Settings, server: str, demo: Demo) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
     """The bridge, running as long as the context; yields the page's address, and the process."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "evs_server.cli", "bridge", "--demo"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "EVS_SERVER": server, "EVS_LOG_LEVEL": settings.log_level},
+        env=_environment() | {"EVS_SERVER": server, "EVS_LOG_LEVEL": settings.log_level},
         # Ctrl-C reaches the whole foreground group; the bridge is to end when its turn comes.
         start_new_session=True,
     )
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(json.dumps(names).encode() + b"\n")
+        process.stdin.write(_write_names(demo))
         async with asyncio.timeout(BRIDGE_START_SECONDS):
             line = (await process.stdout.readline()).decode().strip()
         if not line.startswith(BRIDGE_READY):
@@ -201,6 +202,28 @@ async def _bridge(
             log.warning("the demo's bridge has not ended after %d s; ending it", BRIDGE_STOP_SECONDS)
             process.kill()
             await process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """The environment without keys and certificates, as EVS itself is run here."""
+    left_alone = {f"EVS_{name.upper()}" for name in KEYS_AND_CERTIFICATES}
+    return {name: value for name, value in os.environ.items() if name not in left_alone}
+
+
+# Over the pipe names go in one line of JSON, whose keys are text.
+
+
+def _write_names(demo: Demo) -> bytes:
+    return json.dumps({"accounts": demo.accounts, "symbols": demo.symbols}).encode() + b"\n"
+
+
+def _read_names(line: bytes) -> Demo:
+    named = json.loads(line or b"{}")
+
+    def by_id(kind: str) -> Mapping[int, str]:
+        return {int(key): name for key, name in named.get(kind, {}).items()}
+
+    return Demo(by_id("accounts"), by_id("symbols"))
 
 
 def _words(settings: Settings, server: str, page: str, account_ids: Sequence[int]) -> str:

@@ -1,8 +1,9 @@
 """
-Who is connected, and whether one more may be. Pure.
+Who is connected, what is held for them, and whether there is room for more. Pure.
 
-Lives here: counts of sockets by address and by account. Not here: tokens (``tokens``), sockets (``server``). Whoever is
-let in is let out again, exactly once: the counts return to zero and nothing is kept of who has left.
+Lives here: counts of sockets by address and by account, and of the bytes of large answers. Not here: tokens
+(``tokens``), sockets (``server``). Whoever is let in is let out again, exactly once: the counts return to zero and
+nothing is kept of who has left.
 """
 
 from collections import Counter
@@ -15,18 +16,20 @@ Key = TypeVar("Key")
 
 class Admission:
     """
-    Counts of open sockets.
+    Counts of open sockets and of what is held for them.
 
     Args:
         policy: The bounds.
 
     Attributes:
         connection_count: Sockets that are in.
+        answer_bytes: What large answers hold until they have been taken.
     """
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self.connection_count = 0
+        self.answer_bytes = 0
         self._by_address: Counter[str] = Counter()
         self._by_account: Counter[int] = Counter()
 
@@ -62,6 +65,18 @@ class Admission:
     def part(self, account_id: int) -> None:
         """Let a socket that joined give its account back."""
         _drop(self._by_account, account_id)
+
+    def reserve(self, byte_count: int) -> bool:
+        """Hold an answer of this size; False, and nothing counted, if those that wait already fill the room."""
+        if self.answer_bytes + byte_count > self._policy.answer_bytes_max:
+            return False
+        self.answer_bytes += byte_count
+        return True
+
+    def release(self, byte_count: int) -> None:
+        """Count what was reserved as taken."""
+        assert byte_count <= self.answer_bytes, "released more than was reserved"
+        self.answer_bytes -= byte_count
 
 
 def _drop(counts: Counter[Key], key: Key) -> None:

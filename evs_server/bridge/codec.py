@@ -1,15 +1,97 @@
 """
-The contract's messages as the values that ``frames`` writes. Pure; nothing else in the bridge reads protobuf fields.
+The contract's messages as the bridge's values, and its requests as messages. Pure.
 
-Not here: JSON (``frames``), the calls (``upstream``). The contract gives the percentage as a double of four exact
-decimals, which is handed on as it is; nothing here computes.
+Lives here: every protobuf field that the bridge reads or writes, and the names that browsers have for the contract's
+enums. Not here: JSON (``requests``, ``frames``), the calls (``reads``, ``upstream``). The contract gives percentages as
+doubles of four exact decimals, which are handed on as they are; nothing here computes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from evs.v1 import evs_pb2
 
-from evs_server.bridge.frames import EquityData, EquityValue, PositionRow, Positions
+from evs_server.bridge.requests import RANGES, RESOLUTIONS, ReadHistory, ReadLeaderboard, ReadPerformance
+from evs_server.bridge.values import (
+    EquityData,
+    EquityValue,
+    History,
+    HistoryPoint,
+    Leaderboard,
+    Performance,
+    Place,
+    PositionRow,
+    Positions,
+)
+
+_RANGE: Final[Mapping[str, evs_pb2.HistoryRange]] = dict(
+    zip(
+        RANGES,
+        (
+            evs_pb2.HISTORY_RANGE_ONE_DAY,
+            evs_pb2.HISTORY_RANGE_ONE_WEEK,
+            evs_pb2.HISTORY_RANGE_ONE_MONTH,
+            evs_pb2.HISTORY_RANGE_THREE_MONTHS,
+            evs_pb2.HISTORY_RANGE_ONE_YEAR,
+            evs_pb2.HISTORY_RANGE_ALL,
+        ),
+        strict=True,
+    )
+)
+_RESOLUTION: Final[Mapping[str, evs_pb2.Resolution]] = dict(
+    zip(
+        RESOLUTIONS,
+        (
+            evs_pb2.RESOLUTION_RAW,
+            evs_pb2.RESOLUTION_ONE_MINUTE,
+            evs_pb2.RESOLUTION_FIVE_MINUTES,
+            evs_pb2.RESOLUTION_ONE_HOUR,
+            evs_pb2.RESOLUTION_ONE_DAY,
+        ),
+        strict=True,
+    )
+)
+_RESOLUTION_NAME: Final[Mapping[int, str]] = {number: name for name, number in _RESOLUTION.items()}
+
+PARAM_OF_FIELD: Final[Mapping[str, str]] = {"page_size": "limit", "page_token": "next", "carry_forward": "fill"}
+"""What browsers call a field of a request; any other has one name."""
+
+
+# --- requests ----------------------------------------------------------------------------------------------------
+
+
+def encode_history(request: ReadHistory, account_id: int) -> evs_pb2.GetEquityHistoryRequest:
+    """The question that a request for history puts to EVS."""
+    span = request.span
+    return evs_pb2.GetEquityHistoryRequest(
+        account_id=account_id,
+        range=_RANGE[span.range] if span.range is not None else None,
+        start=span.start_s,
+        end=span.end_s,
+        resolution=_RESOLUTION[request.resolution] if request.resolution is not None else None,
+        carry_forward=request.fill,
+        page_size=request.limit,
+        page_token=request.next,
+    )
+
+
+def encode_performance(request: ReadPerformance, account_id: int) -> evs_pb2.GetPerformanceRequest:
+    """The question that a request for performance puts to EVS."""
+    span = request.span
+    return evs_pb2.GetPerformanceRequest(
+        account_id=account_id,
+        range=_RANGE[span.range] if span.range is not None else None,
+        start=span.start_s,
+        end=span.end_s,
+    )
+
+
+def encode_leaderboard(request: ReadLeaderboard, account_id: int) -> evs_pb2.GetLeaderboardRequest:
+    """The question that a request for the leaderboard puts to EVS."""
+    return evs_pb2.GetLeaderboardRequest(range=_RANGE[request.range], limit=request.limit, account_id=account_id)
+
+
+# --- answers -----------------------------------------------------------------------------------------------------
 
 
 def decode_update(message: evs_pb2.SubscribeEquityResponse) -> EquityValue | None:
@@ -29,6 +111,60 @@ def decode_equity(message: evs_pb2.GetEquityResponse) -> EquityValue:
 def decode_positions(message: evs_pb2.ListPositionsResponse) -> Positions:
     """The positions in an answer of ``ListPositions``, in its order."""
     return Positions([_position(position) for position in message.positions], message.version)
+
+
+def decode_history(message: evs_pb2.GetEquityHistoryResponse) -> History:
+    """The page in an answer of ``GetEquityHistory``; half a microsecond a point."""
+    points = [
+        HistoryPoint(
+            point.time,
+            point.open,
+            point.high,
+            point.low,
+            point.last,
+            point.realized_pnl,
+            point.net_flow,
+            point.final,
+        )
+        for point in message.points
+    ]
+    resolution = _RESOLUTION_NAME.get(message.resolution, str(message.resolution))
+    return History(resolution, points, message.next_page_token or None)
+
+
+def decode_performance(message: evs_pb2.GetPerformanceResponse) -> Performance:
+    """The figures in an answer of ``GetPerformance``."""
+    return Performance(
+        message.start,
+        message.end,
+        message.start_equity,
+        message.end_equity,
+        message.net_flow,
+        message.profit,
+        message.time_weighted_return_percent,
+        message.max_drawdown_percent,
+        message.drawdown_percent,
+        message.high_water_mark,
+        message.high_water_time,
+        message.version,
+    )
+
+
+def decode_leaderboard(
+    message: evs_pb2.GetLeaderboardResponse, request: ReadLeaderboard, account_id: int
+) -> Leaderboard:
+    """The places in an answer of ``GetLeaderboard``, without anybody's id."""
+    return Leaderboard(
+        request.range,
+        [_place(entry, account_id) for entry in message.entries],
+        _place(message.own, account_id) if message.HasField("own") else None,
+        message.ranked_count,
+        message.version,
+    )
+
+
+def _place(message: evs_pb2.LeaderboardEntry, account_id: int) -> Place:
+    return Place(message.rank, message.display_name or None, message.return_percent, message.account_id == account_id)
 
 
 def _equity(message: evs_pb2.EquityUpdate) -> EquityData:

@@ -7,16 +7,20 @@ take one.
 """
 
 import asyncio
+from collections.abc import Iterator
 from math import inf
 from typing import Final
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from evs_server.bridge.frames import CloseCode, EquityValue
-from evs_server.bridge.policy import WRITE_BYTES_MAX, Policy
+from evs_server.bridge.frames import CloseCode
+from evs_server.bridge.metrics import Traffic
+from evs_server.bridge.policy import FRAGMENT_BYTES, WRITE_BYTES_MAX, Policy
+from evs_server.bridge.reads import Reads
 from evs_server.bridge.session import Close, Demand, Follow, Read, Session, Unfollow
 from evs_server.bridge.upstream import Upstream
+from evs_server.bridge.values import EquityValue
 from evs_server.clock import Clock
 
 FRAME_HEADER_BYTES: Final = 14
@@ -30,19 +34,30 @@ class Connection:
     Args:
         websocket: The socket, its opening handshake done.
         session: What decides.
-        upstream: EVS.
+        upstream: The streams from EVS.
+        reads: What else can be asked of EVS.
         clock: What the session's times are taken from.
         policy: How long sending and closing may take.
+        traffic: Counts what is sent and received.
     """
 
     def __init__(
-        self, websocket: ServerConnection, session: Session, upstream: Upstream, clock: Clock, policy: Policy
+        self,
+        websocket: ServerConnection,
+        session: Session,
+        upstream: Upstream,
+        reads: Reads,
+        clock: Clock,
+        policy: Policy,
+        traffic: Traffic,
     ) -> None:
         self._websocket = websocket
         self._session = session
         self._upstream = upstream
+        self._reads = reads
         self._clock = clock
         self._policy = policy
+        self._traffic = traffic
         self._followed: int | None = None
         self._set_alarm(session.due())
         self._changed = asyncio.Event()
@@ -87,6 +102,7 @@ class Connection:
     async def _read(self) -> None:
         try:
             async for message in self._websocket:
+                self._traffic.received_count += 1
                 for demand in self._session.receive(message, self._clock.monotonic()):
                     await self._meet(demand)
                 self._changed.set()
@@ -107,7 +123,7 @@ class Connection:
                 self._followed = None
                 self._upstream.unfollow(account_id, self)
             case Read(request, account_id):
-                self._session.fulfil(demand, await self._upstream.read(request, account_id))
+                self._session.fulfil(demand, await self._reads.read(request, account_id))
 
     async def _write(self) -> None:
         try:
@@ -125,16 +141,36 @@ class Connection:
         """Send all that is due; how to close the socket, if it has come to that."""
         self._changed.clear()
         while (frame := self._session.take(self._clock.monotonic())) is not None:
+            self._traffic.sent_count += 1
+            self._traffic.sent_bytes += len(frame)
             if self._has_room(frame):
                 await self._websocket.send(frame, text=True)
                 continue
             try:
-                async with asyncio.timeout(self._policy.send_s):
-                    await self._websocket.send(frame, text=True)
+                await self._send_in_pieces(frame)
             except TimeoutError:
                 self._session.end(CloseCode.SLOW, f"a frame was not taken within {self._policy.send_s:g} s")
                 return self._session.close
         return self._session.close
+
+    async def _send_in_pieces(self, frame: bytes) -> None:
+        """
+        Send a frame that the socket has no room for: a reader has ``send_s`` for each piece.
+
+        A slow reader of a large answer goes on as long as it takes anything, pings reach it between the pieces, and no
+        more than one of them is copied to wait.
+        """
+        async with asyncio.timeout(self._policy.send_s) as patience:
+            if len(frame) <= FRAGMENT_BYTES:
+                await self._websocket.send(frame, text=True)
+            else:
+                await self._websocket.send(self._pieces(frame, patience), text=True)
+
+    def _pieces(self, frame: bytes, patience: asyncio.Timeout) -> Iterator[bytes]:
+        loop = asyncio.get_running_loop()
+        for start in range(0, len(frame), FRAGMENT_BYTES):
+            patience.reschedule(loop.time() + self._policy.send_s)
+            yield frame[start : start + FRAGMENT_BYTES]
 
     def _has_room(self, frame: bytes) -> bool:
         """True if a frame will be taken without waiting: then its deadline, a timer each time, can be spared."""

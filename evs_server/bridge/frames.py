@@ -1,19 +1,18 @@
 """
-The JSON of the websocket: requests in, answers and pushes out; ``docs/PROTOCOL.md`` is its prose.
+The JSON that the bridge sends: answers and pushes; ``docs/PROTOCOL.md`` is its prose. Pure.
 
-Lives here: every JSON key, method name and close code. Not here: when a frame is sent (``session``). Pure. What comes
-in is untrusted: any text at all parses, if only to ``Malformed``.
+Lives here: every key and close code of what goes out. Not here: what comes in (``requests``), when a frame is sent
+(``session``), the values in it (``values``).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Struct
 
-from evs_server.limits import EXACT_MAX
+from evs_server.bridge.requests import RequestId
+from evs_server.bridge.values import EquityData, EquityValue, Failure, History, Leaderboard, Performance, Positions
 
 
 class CloseCode(IntEnum):
@@ -30,219 +29,6 @@ class CloseCode(IntEnum):
     TOO_MANY_CONNECTIONS = 4410
     RATE_LIMITED = 4429  # reconnect after the time in the reason
     SLOW = 4508  # reconnect
-
-
-RequestId = Annotated[int, Meta(ge=-EXACT_MAX, le=EXACT_MAX)] | Annotated[str, Meta(max_length=64)]
-
-
-# --- requests ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Authenticate:
-    """``auth.jwt {token}``, or its alias ``auth``."""
-
-    id: RequestId
-    token: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Subscribe:
-    """``equity.subscribe``."""
-
-    id: RequestId
-
-
-@dataclass(frozen=True, slots=True)
-class Unsubscribe:
-    """``equity.unsubscribe``."""
-
-    id: RequestId
-
-
-@dataclass(frozen=True, slots=True)
-class Ping:
-    """``ping``."""
-
-    id: RequestId
-
-
-@dataclass(frozen=True, slots=True)
-class ReadSummary:
-    """``account.summary``."""
-
-    id: RequestId
-
-
-@dataclass(frozen=True, slots=True)
-class ReadPositions:
-    """``positions.list``."""
-
-    id: RequestId
-
-
-@dataclass(frozen=True, slots=True)
-class ReadHistory:
-    """``equity.history``."""
-
-    id: RequestId
-
-
-@dataclass(frozen=True, slots=True)
-class Malformed:
-    """
-    Text that is no request.
-
-    Attributes:
-        id: Its id, if that much could be read.
-        message: What is wrong with it.
-    """
-
-    id: RequestId | None
-    message: str
-
-
-PlainRequest = Subscribe | Unsubscribe | Ping | ReadSummary | ReadPositions | ReadHistory
-Request = Authenticate | PlainRequest | Malformed
-
-_PLAIN: Final[Mapping[str, type[PlainRequest]]] = {
-    "equity.subscribe": Subscribe,
-    "equity.unsubscribe": Unsubscribe,
-    "equity.history": ReadHistory,
-    "account.summary": ReadSummary,
-    "positions.list": ReadPositions,
-    "ping": Ping,
-}
-_AUTHENTICATE: Final = frozenset({"auth.jwt", "auth"})
-_NOTHING: Final = Raw(b"null")
-
-
-class _Envelope(Struct):
-    id: RequestId | None = None
-    method: Raw = _NOTHING  # decoded apart, so that a wrong one does not cost the id
-    params: Raw = _NOTHING
-
-
-class _AuthParams(Struct):
-    token: str
-
-
-_decode_envelope: Final = msgspec.json.Decoder(_Envelope).decode
-_decode_method: Final = msgspec.json.Decoder(str).decode
-_decode_auth: Final = msgspec.json.Decoder(_AuthParams).decode
-
-
-def parse(text: str | bytes) -> Request:
-    """
-    The request in a message. Fields and parameters that it does not need are ignored, an ``account_id`` above all.
-
-    Returns:
-        The request, or ``Malformed`` for whatever is none; never raises.
-    """
-    try:
-        envelope = _decode_envelope(text)
-    except msgspec.ValidationError as error:
-        return Malformed(None, f"not a request: {error}")
-    except (msgspec.DecodeError, UnicodeError):
-        return Malformed(None, "not valid JSON")
-    except RecursionError:
-        return Malformed(None, "nested too deeply")
-    if envelope.id is None:
-        return Malformed(None, "id is missing: expected a number or a string")
-    try:
-        method = _decode_method(envelope.method)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return Malformed(envelope.id, "method is missing: expected a string")
-    return _typed(envelope.id, method, envelope.params)
-
-
-def _typed(request_id: RequestId, method: str, params: Raw) -> Request:
-    if method in _AUTHENTICATE:
-        try:
-            return Authenticate(request_id, _decode_auth(params).token)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            # Says what is expected and quotes nothing: a mistyped token must not come back in an error.
-            return Malformed(request_id, f'{method} expects params {{"token": "..."}}')
-    kind = _PLAIN.get(method)
-    if kind is None:
-        return Malformed(request_id, f"unknown method {method[:64]!r}")
-    return kind(request_id)
-
-
-# --- answers and pushes ------------------------------------------------------------------------------------------
-
-
-class EquityData(Struct, frozen=True):
-    """The ten fields of an equity frame's ``data``: money in cents, ``timestamp`` in unix seconds."""
-
-    account_id: int
-    tick: int
-    timestamp: int
-    total_equity: int
-    cash_balance: int
-    position_value: int
-    day_change: int
-    day_change_percent: float
-    unrealized_pnl: int
-    realized_pnl: int
-
-
-@dataclass(frozen=True, slots=True)
-class EquityValue:
-    """
-    One value of an account, as EVS sent it.
-
-    Attributes:
-        data: The ten fields.
-        version: The valuation pass that made it.
-        snapshot: True for the first value of a stream from EVS.
-        conflated: Values that EVS skipped before it.
-        flags: What to know about it, by name.
-    """
-
-    data: EquityData
-    version: int
-    snapshot: bool
-    conflated: int
-    flags: tuple[str, ...]
-
-
-class PositionRow(Struct, frozen=True):
-    """One position; fields as in the contract's ``Position``."""
-
-    symbol_id: int
-    quantity_bp: int
-    avg_cost: int
-    basis_cents: int
-    mark_price: int
-    mark_source: str
-    market_value: int
-    unrealized_pnl: int
-    realized_pnl: int
-    last_updated: int
-    mark_time: int
-
-
-@dataclass(frozen=True, slots=True)
-class Positions:
-    """All positions of an account as of one version."""
-
-    rows: Sequence[PositionRow]
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """
-    Why a request is refused.
-
-    Attributes:
-        code: A reason of ``errors``, for a program.
-        message: One sentence, for a person.
-    """
-
-    code: str
-    message: str
 
 
 class _Answer(Struct):
@@ -292,6 +78,9 @@ class _Summary(Struct):
 _encode: Final = msgspec.json.Encoder().encode
 
 
+# --- answers -----------------------------------------------------------------------------------------------------
+
+
 def authenticated(request_id: RequestId, account_id: int) -> bytes:
     """The answer to a good token."""
     return _encode(_Answer(request_id, {"authenticated": True, "account_id": account_id}))
@@ -332,14 +121,17 @@ def summary(request_id: RequestId, value: EquityValue) -> bytes:
     )
 
 
-def positions(request_id: RequestId, held: Positions) -> bytes:
-    """The answer to ``positions.list``."""
-    return _encode(_Answer(request_id, {"positions": held.rows, "version": held.version}))
+def result(request_id: RequestId, value: Positions | History | Performance | Leaderboard) -> bytes:
+    """The answer to any other read: the value as it stands."""
+    return _encode(_Answer(request_id, value))
 
 
 def refusal(request_id: RequestId | None, failure: Failure) -> bytes:
     """An error answer; ``id`` is null if the request's could not be read."""
     return _encode(_Refusal(request_id, _Error(failure.code, failure.message)))
+
+
+# --- pushes ------------------------------------------------------------------------------------------------------
 
 
 def equity(value: EquityValue, *, snapshot: bool, conflated: int) -> bytes:

@@ -20,6 +20,14 @@ WRITE_BYTES_MAX: Final = 32_768
 ANSWERS_QUEUED_MAX: Final = 4
 """Answers waiting to be sent: no request is taken up before the last one's answer has left."""
 
+CLOSE_REASON_BYTES_MAX: Final = 123
+"""RFC 6455 5.5: a control frame carries up to 125 bytes, two of which are the code."""
+
+FRAGMENT_BYTES: Final = 16_384
+"""A frame that would fill the socket's room is sent in pieces of this size, so that pings get through between them."""
+
+assert FRAGMENT_BYTES < WRITE_BYTES_MAX
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -37,8 +45,12 @@ class Policy:
         connections_per_account: Sockets of one account at a time.
         connections_per_address: Sockets from one IP address at a time.
         connections_max: Sockets at a time, all told.
+        visitors_max: Connections at a time that ask for a page and have not taken all of it.
+        answer_bytes_max: What large answers may hold at a time, all told, until their sockets have taken them.
+        history_reads_max: Reads of history at a time, all told; further ones wait.
         handshake_s: Time for the opening handshake.
-        send_s: How long one frame may take to be taken by a reader's socket.
+        send_s: How long one frame, or one piece of a large one, may take to be taken by a reader's socket.
+        page_s: How long a page may take to be taken.
         close_s: How long a closing handshake may take.
         ping_interval_s: How often the library pings.
         ping_timeout_s: How long a pong may take.
@@ -58,8 +70,12 @@ class Policy:
     connections_per_account: int = 5
     connections_per_address: int = 20
     connections_max: int = 16_384
+    visitors_max: int = 256
+    answer_bytes_max: int = 64 * 2**20
+    history_reads_max: int = 32
     handshake_s: float = 10.0
     send_s: float = 10.0
+    page_s: float = 30.0
     close_s: float = 5.0
     ping_interval_s: float = 20.0
     ping_timeout_s: float = 10.0

@@ -5,6 +5,8 @@ Lives here: the websocket server's settings, who may open a socket, start and st
 does (``connection``), what plain HTTP gets (``site``), signals (``cli``).
 
     listen -> channel to EVS -> ready -> stop is set -> refuse new, close all with 1012 -> cancel streams -> channel
+
+A socket is drained through its session: what it is owed is still sent, and only then comes the close.
 """
 
 import asyncio
@@ -13,40 +15,48 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
 
-import grpc.aio
 from evs.v1.evs_pb2_grpc import EquityValuationServiceStub
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from evs_server import tokens
 from evs_server.bridge import policy as bounds
 from evs_server.bridge.admission import Admission
 from evs_server.bridge.connection import Connection
 from evs_server.bridge.frames import CloseCode
+from evs_server.bridge.metrics import BridgeCollector, Traffic
 from evs_server.bridge.policy import Policy
+from evs_server.bridge.reads import Reads
 from evs_server.bridge.session import Session
-from evs_server.bridge.site import Site
+from evs_server.bridge.site import Demo, Site
 from evs_server.bridge.upstream import CHANNEL_OPTIONS, Upstream
+from evs_server.certificates import ServerCertificate
+from evs_server.channel import STREAMS_SECONDS, open_channel
 from evs_server.clock import Clock, SystemClock
 from evs_server.config import Settings
 from evs_server.errors import ConfigError
+from evs_server.listener import check_encryption
+from evs_server.roles import Role
+from evs_server.telemetry.exposition import Watched, exposed
 
 log = logging.getLogger(__name__)
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 DEMO_TOKEN_S: Final = 12 * 3_600
+RESTARTING: Final = "the bridge is restarting"
 
 
 class Door:
-    """Who may come in through one socket; what the session asks, and whether it joined."""
+    """Who may come in through one socket, and what is counted for it until it leaves."""
 
     def __init__(self, verifier: tokens.TokenVerifier, admission: Admission) -> None:
         self._verifier = verifier
         self._admission = admission
-        self.joined: int | None = None
+        self._joined: int | None = None
+        self._reserved = 0
 
     def verify(self, token: str) -> tokens.Grant:
         """What a token gives; ``Unauthenticated`` if it is not good."""
@@ -56,8 +66,26 @@ class Door:
         """Let one more socket of an account in; False if it has too many."""
         if not self._admission.join(account_id):
             return False
-        self.joined = account_id
+        self._joined = account_id
         return True
+
+    def reserve(self, byte_count: int) -> bool:
+        """Hold a large answer until it is taken; False if those of all sockets already fill the room."""
+        if not self._admission.reserve(byte_count):
+            return False
+        self._reserved += byte_count
+        return True
+
+    def release(self) -> None:
+        """Count all that this socket reserved as taken."""
+        self._admission.release(self._reserved)
+        self._reserved = 0
+
+    def leave(self) -> None:
+        """Give everything back."""
+        self.release()
+        if self._joined is not None:
+            self._admission.part(self._joined)
 
 
 class Bridge:
@@ -67,26 +95,33 @@ class Bridge:
     Args:
         settings: Addresses, origins, key.
         policy: Bounds and times.
-        demo: Names of the demo's accounts by id, of which anyone gets a token; None outside the demo.
+        demo: What the demo tells anybody; None outside the demo.
 
     Raises:
         ConfigError: If it cannot be run like this.
     """
 
-    def __init__(self, settings: Settings, policy: Policy, demo: Mapping[int, str] | None = None) -> None:
+    def __init__(self, settings: Settings, policy: Policy, demo: Demo | None = None) -> None:
         self._settings = settings
         self._policy = policy
         self._demo = demo
         self._clock: Clock = SystemClock()
         self._verifier = tokens.TokenVerifier.of(settings, self._clock)
         self._admission = Admission(policy)
+        self._traffic = Traffic()
         self._host, self._port = _host_and_port(settings.bridge_listen)
+        self._certificate = ServerCertificate.of(settings, asking_clients=False)
+        self._scheme = "http" if self._certificate is None else "https"
+        check_encryption(settings, "EVS_BRIDGE_LISTEN", settings.bridge_listen, encrypted=self._certificate is not None)
         if demo is not None and self._host not in LOOPBACK:
             raise ConfigError(f"EVS_BRIDGE_LISTEN: the demo is served on loopback only, not on {self._host}")
         self._serving = False
-        self._sockets: set[ServerConnection] = set()
+        self.metrics_address: str | None = None
+        self._sockets: dict[ServerConnection, Connection] = {}
+        self._visitors: set[ServerConnection] = set()
         self._origins: frozenset[str] = frozenset()
-        self._upstream: Upstream
+        self._upstream: Upstream | None = None
+        self._reads: Reads
         self._site: Site
 
     @asynccontextmanager
@@ -95,24 +130,33 @@ class Bridge:
         Serve within this context.
 
         Yields:
-            The page's address, ``http://host:port/``.
+            The page's address, ``http://host:port/``, or ``https`` with a certificate.
 
         Raises:
-            ConfigError: If the address cannot be listened on.
+            ConfigError: If the address cannot be listened on, or EVS would be called in plain text on another machine.
         """
-        # Outside the group, which would wrap the error of a taken port.
-        server = await self._listen()
-        async with (
-            grpc.aio.insecure_channel(self._settings.server, options=CHANNEL_OPTIONS) as channel,
-            asyncio.TaskGroup() as streams,
-        ):
-            stub = EquityValuationServiceStub(channel)
-            self._upstream = Upstream(stub, streams, self._clock, self._policy)
-            try:
-                yield self._open(server)
-            finally:
-                await self._drain(server)
-                self._upstream.close()
+        watched = Watched(BridgeCollector(self._traffic, self._held), self._not_ready)
+        async with exposed(self._settings, "bridge_metrics_listen", watched) as self.metrics_address:
+            # Outside the group, which would wrap the error of a taken port.
+            server = await self._listen()
+            async with (
+                open_channel(
+                    self._settings,
+                    "evs-bridge",
+                    [Role.READ_ANY],
+                    options=CHANNEL_OPTIONS,
+                    token_seconds=STREAMS_SECONDS,
+                ) as channel,
+                asyncio.TaskGroup() as streams,
+            ):
+                stub = EquityValuationServiceStub(channel)
+                self._upstream = upstream = Upstream(stub, streams, self._clock, self._policy)
+                self._reads = Reads(stub, self._policy)
+                try:
+                    yield self._open(server)
+                finally:
+                    await self._drain(server)
+                    upstream.close()
 
     # --- start and stop ------------------------------------------------------------------------------------------
 
@@ -122,6 +166,7 @@ class Bridge:
                 self._serve,
                 self._host,
                 self._port,
+                ssl=None if self._certificate is None else self._certificate.context(),
                 process_request=self._process_request,
                 compression=None,  # costs 70 KiB a connection, and lets 1 KB expand a thousandfold
                 max_size=bounds.MESSAGE_BYTES_MAX,
@@ -142,33 +187,42 @@ class Bridge:
         port = server.sockets[0].getsockname()[1]
         names = ("127.0.0.1", "localhost", "[::1]") if self._host in LOOPBACK else (_in_url(self._host),)
         hosts = [f"{name}:{port}" for name in names]
-        self._origins = frozenset(f"http://{host}" for host in hosts) | frozenset(self._settings.origins)
-        self._site = Site(hosts, self._demo, self._issue_token, self._health)
+        self._origins = frozenset(f"{self._scheme}://{host}" for host in hosts) | frozenset(self._settings.origins)
+        self._site = Site(self._scheme, hosts, self._demo, self._issue_token, self._health)
         self._serving = True
-        return f"http://{_in_url(self._host)}:{port}/"
+        return f"{self._scheme}://{_in_url(self._host)}:{port}/"
 
     async def _drain(self, server: Server) -> None:
         self._serving = False
-        server.close(code=CloseCode.RESTART, reason="the bridge is restarting")
+        server.close(close_connections=False)
+        for connection in self._sockets.values():
+            connection.end(CloseCode.RESTART, RESTARTING)
         try:
             async with asyncio.timeout(self._policy.close_s):
                 await asyncio.shield(server.wait_closed())
         except TimeoutError:
             # These take nothing, not even the close. Whatever still waits for EVS has a deadline.
-            for websocket in self._sockets:
+            for websocket in (*self._sockets, *self._visitors):
                 websocket.transport.abort()
-            async with asyncio.timeout(self._policy.read_s + self._policy.close_s):
+            async with asyncio.timeout(2 * self._policy.read_s + self._policy.close_s):
                 await server.wait_closed()
 
     def _issue_token(self, account_id: int) -> str:
         return tokens.issue(self._settings, account_id, DEMO_TOKEN_S, clock=self._clock)
 
     def _health(self) -> tuple[bool, Mapping[str, int]]:
-        return self._serving, {
+        return self._serving, self._held()
+
+    def _held(self) -> Mapping[str, int]:
+        return {
             "connections": self._admission.connection_count,
-            "accounts": self._upstream.stream_count,
-            "stale": self._upstream.stale_count,
+            "accounts": 0 if self._upstream is None else self._upstream.stream_count,
+            "stale": 0 if self._upstream is None else self._upstream.stale_count,
+            "answer_bytes": self._admission.answer_bytes,
         }
+
+    def _not_ready(self) -> list[str]:
+        return [] if self._serving else ["the bridge is starting or draining"]
 
     # --- one connection ------------------------------------------------------------------------------------------
 
@@ -176,8 +230,8 @@ class Bridge:
         """Answer plain HTTP, or let a websocket handshake go on (None)."""
         if not self._serving:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "not serving\n")
-        if urlsplit(request.path).path != "/ws":
-            return self._site.respond(request.path, _single(request, "Host"))
+        if request.method != "GET" or request.path.partition("?")[0] != "/ws":
+            return self._visit(connection, request)
         # A browser always says where its page is from; who says nothing is no browser, and has no cookies to borrow.
         origins = request.headers.get_all("Origin")
         if origins and (len(origins) > 1 or origins[0] not in self._origins):
@@ -187,25 +241,42 @@ class Bridge:
             return self._site.refuse(HTTPStatus.SERVICE_UNAVAILABLE, refusal)
         return None
 
+    def _visit(self, visitor: ServerConnection, request: Request) -> Response:
+        # Who takes a page slowly holds it in memory: for longer than a socket's close may take, for the sake of slow
+        # lines, but not for ever, and not by any number.
+        self._visitors = {other for other in self._visitors if other.state is not State.CLOSED}
+        if len(self._visitors) >= self._policy.visitors_max:
+            return self._site.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many pages are being loaded: try again")
+        self._visitors.add(visitor)
+        visitor.close_timeout = self._policy.page_s
+        return self._site.respond(request.method, request.path, _single(request, "Host"))
+
     async def _serve(self, websocket: ServerConnection) -> None:
         address = _address(websocket)
         if not self._admission.enter(address):
             await _turn_away(websocket)
             return
         door = Door(self._verifier, self._admission)
-        self._sockets.add(websocket)
+        assert self._upstream is not None, "sockets come after the channel"
+        session = Session(door, self._policy, self._clock.monotonic())
+        connection = Connection(
+            websocket, session, self._upstream, self._reads, self._clock, self._policy, self._traffic
+        )
+        self._traffic.opened_count += 1
+        self._sockets[websocket] = connection
+        if not self._serving:
+            connection.end(CloseCode.RESTART, RESTARTING)
         try:
-            session = Session(door, self._policy, self._clock.monotonic())
-            await Connection(websocket, session, self._upstream, self._clock, self._policy).run()
+            await connection.run()
         finally:
-            self._sockets.discard(websocket)
+            del self._sockets[websocket]
             self._admission.leave(address)
-            if door.joined is not None:
-                self._admission.part(door.joined)
+            door.leave()
+            self._traffic.count_close(websocket.close_code)
 
 
 async def run_bridge(
-    settings: Settings, stop: asyncio.Event, *, demo: Mapping[int, str] | None = None, policy: Policy | None = None
+    settings: Settings, stop: asyncio.Event, *, demo: Demo | None = None, policy: Policy | None = None
 ) -> None:
     """
     Serve browsers until told to stop; then close their sockets with 1012 and return.
@@ -213,7 +284,7 @@ async def run_bridge(
     Args:
         settings: Addresses, origins, key, pushes a second.
         stop: Set it to stop.
-        demo: Names of the demo's accounts by id, of which anyone gets a token; None outside the demo.
+        demo: What the demo tells anybody; None outside the demo.
         policy: Bounds and times, where they are not to be the default ones.
 
     Raises:

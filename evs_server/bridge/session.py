@@ -21,25 +21,23 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from evs_server.bridge import frames
-from evs_server.bridge.frames import (
+from evs_server.bridge import frames, requests
+from evs_server.bridge.frames import CloseCode
+from evs_server.bridge.policy import ANSWERS_QUEUED_MAX, CLOSE_REASON_BYTES_MAX, WRITE_BYTES_MAX, Policy
+from evs_server.bridge.rates import Rates
+from evs_server.bridge.requests import (
     Authenticate,
-    CloseCode,
-    EquityValue,
-    Failure,
+    KnownRequest,
     Malformed,
     Ping,
-    PlainRequest,
-    Positions,
-    ReadHistory,
-    ReadPositions,
-    ReadSummary,
+    ReadRequest,
     Request,
     Subscribe,
+    Unfit,
     Unsubscribe,
 )
-from evs_server.bridge.policy import ANSWERS_QUEUED_MAX, Policy
-from evs_server.errors import InvalidRequest, NotServed, Overloaded, Unauthenticated
+from evs_server.bridge.values import EquityValue, Failure, Outcome
+from evs_server.errors import InvalidRequest, Overloaded, Unauthenticated
 
 
 class Grant(Protocol):
@@ -72,6 +70,14 @@ class Door(Protocol):
         """Let one more socket of an account in; False if it has too many."""
         ...
 
+    def reserve(self, byte_count: int) -> bool:
+        """Hold a large answer until it is taken; False if those of all sockets already fill the room."""
+        ...
+
+    def release(self) -> None:
+        """Count all that this socket reserved as taken."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Follow:
@@ -91,7 +97,7 @@ class Unfollow:
 class Read:
     """Ask EVS, then ``fulfil``."""
 
-    request: ReadSummary | ReadPositions
+    request: ReadRequest
     account_id: int
 
 
@@ -107,7 +113,7 @@ class Close:
 
 
 NOT_AUTHENTICATED: Final = Failure(Unauthenticated.reason, "not authenticated: send auth.jwt with a token first")
-NO_HISTORY: Final = Failure(NotServed.reason, "equity.history is not served yet")
+NO_ROOM: Final = Failure(Overloaded.reason, "too many large answers are under way: try again")
 OTHER_ACCOUNT: Final = Failure("PERMISSION_DENIED", "this socket belongs to another account: open a new one")
 
 
@@ -139,11 +145,8 @@ class Session:
         # Status: since when EVS is lost, and what of that the browser knows.
         self._stale_since_ms: int | None = None
         self._told_stale_ms: int | None = None
-        # Rates.
-        self._malformed_at: deque[float] = deque(maxlen=policy.malformed_max + 1)
-        self._subscribed_at: deque[float] = deque(maxlen=policy.subscribes_per_second)
-        self._credit = float(policy.messages_per_minute)
-        self._credited_at = now
+        self._rates = Rates(policy, now)
+        self._reserved = False
 
     @property
     def close(self) -> Close | None:
@@ -178,8 +181,11 @@ class Session:
         assert len(self._answers) < ANSWERS_QUEUED_MAX, "read on before the answers had left"
         if isinstance(message, bytes):
             self.end(CloseCode.UNSUPPORTED_DATA, "binary messages are not understood: send JSON as text")
-        elif self._spend(now):
-            return self._answer(frames.parse(message), now)
+        elif (retry_ms := self._rates.spend(now)) is not None:
+            rate = self._policy.messages_per_minute
+            self.end(CloseCode.RATE_LIMITED, f"more than {rate} messages a minute: retry_ms={retry_ms}")
+        else:
+            return self._answer(requests.parse(message), now)
         return []
 
     def _answer(self, request: Request, now: float) -> list[Demand]:
@@ -194,37 +200,26 @@ class Session:
                 return self._serve(request, self._account_id, now)
         return []
 
-    def _serve(self, request: PlainRequest, account_id: int, now: float) -> list[Demand]:
+    def _serve(self, request: KnownRequest, account_id: int, now: float) -> list[Demand]:
         match request:
             case Subscribe():
                 return self._subscribe(request, account_id, now)
             case Unsubscribe():
                 return self._unsubscribe(request, account_id)
-            case ReadSummary() | ReadPositions():
-                return [Read(request, account_id)]
-            case ReadHistory():
-                self._answers.append(frames.refusal(request.id, NO_HISTORY))
             case Ping():
                 self._answers.append(frames.pong(request.id))
+            case Unfit():
+                # Not counted as malformed: a chart's mistake must not end the stream. The rate of messages bounds it.
+                self._answers.append(frames.refusal(request.id, Failure(InvalidRequest.reason, request.message)))
+            case _:
+                return [Read(request, account_id)]
         return []
-
-    def _spend(self, now: float) -> bool:
-        rate = self._policy.messages_per_minute
-        self._credit = min(float(rate), self._credit + (now - self._credited_at) * rate / 60)
-        self._credited_at = now
-        if self._credit < 1:
-            retry_ms = int((1 - self._credit) * 60_000 / rate) + 1
-            self.end(CloseCode.RATE_LIMITED, f"more than {rate} messages a minute: retry_ms={retry_ms}")
-            return False
-        self._credit -= 1
-        return True
 
     def _refuse_malformed(self, request: Malformed, now: float) -> None:
         self._answers.append(frames.refusal(request.id, Failure(InvalidRequest.reason, request.message)))
-        self._malformed_at.append(now)
-        allowed, window = self._policy.malformed_max, self._policy.malformed_window_s
-        if len(self._malformed_at) > allowed and now - self._malformed_at[0] <= window:
-            self.end(CloseCode.POLICY_VIOLATION, f"more than {allowed} malformed requests in {window:g} s")
+        if not self._rates.forgive(now):
+            allowed, window_s = self._policy.malformed_max, self._policy.malformed_window_s
+            self.end(CloseCode.POLICY_VIOLATION, f"more than {allowed} malformed requests in {window_s:g} s")
 
     def _authenticate(self, request: Authenticate, now: float) -> None:
         try:
@@ -249,12 +244,11 @@ class Session:
         self._answers.append(frames.authenticated(request.id, grant.account_id))
 
     def _subscribe(self, request: Subscribe, account_id: int, now: float) -> list[Demand]:
-        bound = self._policy.subscribes_per_second
-        if len(self._subscribed_at) == bound and now - self._subscribed_at[0] < 1:
+        if not self._rates.subscribe(now):
+            bound = self._policy.subscribes_per_second
             message = f"more than {bound} subscribes in a second: try again"
             self._answers.append(frames.refusal(request.id, Failure(Overloaded.reason, message)))
             return []
-        self._subscribed_at.append(now)
         self._answers.append(frames.subscribed(request.id, now=True))
         self._snapshot_due = True
         self._told_stale_ms = None
@@ -298,21 +292,27 @@ class Session:
         """Take it that EVS is heard again."""
         self._stale_since_ms = None
 
-    def fulfil(self, read: Read, outcome: EquityValue | Positions | Failure) -> None:
-        """Answer a demanded read."""
+    def fulfil(self, read: Read, outcome: Outcome) -> None:
+        """Answer a demanded read; a large answer only if there is room to hold it until it is taken."""
+        request_id = read.request.id
         match outcome:
             case EquityValue():
-                answer = frames.summary(read.request.id, outcome)
-            case Positions():
-                answer = frames.positions(read.request.id, outcome)
+                answer = frames.summary(request_id, outcome)
             case Failure():
-                answer = frames.refusal(read.request.id, outcome)
+                answer = frames.refusal(request_id, outcome)
+            case _:
+                answer = frames.result(request_id, outcome)
+        if len(answer) > WRITE_BYTES_MAX:
+            if not self._door.reserve(len(answer)):
+                answer = frames.refusal(request_id, NO_ROOM)
+            else:
+                self._reserved = True
         self._answers.append(answer)
 
     def end(self, code: CloseCode, reason: str) -> None:
         """Decide the close; the first decision stands. Answers already owed are still sent."""
         if self._close is None:
-            self._close = Close(code, reason)
+            self._close = Close(code, reason.encode()[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore"))
 
     # --- what is sent --------------------------------------------------------------------------------------------
 
@@ -329,6 +329,10 @@ class Session:
         self._keep_time(now)
         if self._answers:
             return self._answers.popleft()
+        if self._reserved:
+            # Whoever asks for a frame has sent the one before.
+            self._reserved = False
+            self._door.release()
         if self._close is not None:
             return None
         return self._take_live() or self._take_value(now) or self._take_stale() or self._take_expiring(now)

@@ -1,9 +1,9 @@
 """
-The bridge's calls to EVS: one stream per followed account, however many browsers follow it, and the reads.
+The bridge's streams from EVS: one per followed account, however many browsers follow it.
 
-Lives here: opening, reading, losing and reopening streams. Not here: who may follow what (``session``), protobuf
-fields (``codec``). A lost stream is opened again after a wait that grows, with jitter, so that a restarted EVS is not
-met by every bridge at once.
+Lives here: opening, reading, losing and reopening streams. Not here: who may follow what (``session``), reads
+(``reads``), protobuf fields (``codec``). A lost stream is opened again after a wait that grows, with jitter, so that a
+restarted EVS is not met by every bridge at once.
 
 Invariants: readers get versions in ascending order, each at most once; every call has a deadline or a watchdog, and is
 cancelled explicitly (a call merely dropped keeps memory and a stream of the server's).
@@ -20,10 +20,11 @@ import grpc.aio
 from evs.v1 import evs_pb2
 
 from evs_server.bridge import codec
-from evs_server.bridge.frames import CloseCode, EquityValue, Failure, Positions, ReadPositions, ReadSummary
+from evs_server.bridge.frames import CloseCode
 from evs_server.bridge.policy import Policy
+from evs_server.bridge.reads import failure
+from evs_server.bridge.values import EquityValue
 from evs_server.clock import Clock
-from evs_server.errors import UnknownAccount
 
 if TYPE_CHECKING:
     # A name of the types alone: at run time one class serves both kinds of channel.
@@ -44,11 +45,15 @@ _Call = grpc.aio.UnaryStreamCall[evs_pb2.SubscribeEquityRequest, evs_pb2.Subscri
 _FINAL: Final = {
     grpc.StatusCode.NOT_FOUND: CloseCode.NOT_FOUND,
     grpc.StatusCode.PERMISSION_DENIED: CloseCode.FORBIDDEN,
-    grpc.StatusCode.UNAUTHENTICATED: CloseCode.UNAUTHENTICATED,
     grpc.StatusCode.INVALID_ARGUMENT: CloseCode.INTERNAL_ERROR,
     grpc.StatusCode.UNIMPLEMENTED: CloseCode.INTERNAL_ERROR,
 }
-"""Ends of a stream that opening it again would only repeat; after any other it is opened again."""
+"""
+Ends of a stream that opening it again would only repeat; after any other it is opened again.
+
+UNAUTHENTICATED is of those others: it is the bridge's own token that has ended, never a browser's, and each stream is
+opened with a fresh one.
+"""
 
 
 class Reader(Protocol):
@@ -80,6 +85,7 @@ class _Feed:
     latest: EquityValue | None = None
     stale_since_ms: int | None = None
     attempt_count: int = 0
+    heard: bool = False
     task: asyncio.Task[None] | None = None
 
 
@@ -151,30 +157,18 @@ class Upstream:
         self._feeds.clear()
         self._stale.clear()
 
-    async def read(self, kind: ReadSummary | ReadPositions, account_id: int) -> EquityValue | Positions | Failure:
-        """What EVS answers to one read, or why it does not."""
-        try:
-            match kind:
-                case ReadSummary():
-                    equity = evs_pb2.GetEquityRequest(account_id=account_id)
-                    return codec.decode_equity(await self._stub.GetEquity(equity, timeout=self._policy.read_s))
-                case ReadPositions():
-                    listing = evs_pb2.ListPositionsRequest(account_id=account_id)
-                    return codec.decode_positions(await self._stub.ListPositions(listing, timeout=self._policy.read_s))
-        except grpc.aio.AioRpcError as error:
-            return _failure(error.code(), account_id)
-
     # --- one stream ----------------------------------------------------------------------------------------------
 
     async def _run(self, feed: _Feed) -> None:
         while True:
+            feed.heard = False
             call = self._stub.SubscribeEquity(evs_pb2.SubscribeEquityRequest(account_id=feed.account_id))
             try:
                 await self._receive(feed, call)
                 reason = "it was ended"
             except grpc.aio.AioRpcError as error:
-                if error.code() in _FINAL:
-                    self._finish(feed, error.code())
+                if error.code() in _FINAL and not (feed.heard and error.code() is grpc.StatusCode.UNAUTHENTICATED):
+                    self._finish(feed, error)
                     return
                 reason = error.code().name
             except TimeoutError:
@@ -194,6 +188,7 @@ class Upstream:
 
     def _take(self, feed: _Feed, value: EquityValue | None) -> None:
         feed.attempt_count = 0
+        feed.heard = True
         if feed.stale_since_ms is not None:
             feed.stale_since_ms = None
             self._stale.discard(feed.account_id)
@@ -218,29 +213,15 @@ class Upstream:
         for reader in feed.readers:
             reader.set_stale(feed.stale_since_ms)
 
-    def _finish(self, feed: _Feed, status: grpc.StatusCode) -> None:
+    def _finish(self, feed: _Feed, error: grpc.aio.AioRpcError) -> None:
         del self._feeds[feed.account_id]
         self._stale.discard(feed.account_id)
-        log.info("account %d: stream of EVS refused: %s", feed.account_id, status.name)
-        failure = _failure(status, feed.account_id)
+        log.info("account %d: stream of EVS refused: %s", feed.account_id, error.code().name)
+        told = failure(error, feed.account_id).message
         for reader in tuple(feed.readers):
-            reader.end(_FINAL[status], failure.message)
+            reader.end(_FINAL[error.code()], told)
 
     def _wait_s(self, feed: _Feed) -> float:
         longest: float = min(self._policy.backoff_max_s, self._policy.backoff_min_s * 2 ** min(feed.attempt_count, 16))
         feed.attempt_count += 1
         return self._random.uniform(longest / 2, longest)
-
-
-def _failure(status: grpc.StatusCode, account_id: int) -> Failure:
-    """What a browser is told: never the status's own text, which may name our hosts."""
-    match status:
-        case grpc.StatusCode.NOT_FOUND:
-            unknown = UnknownAccount(account_id)
-            return Failure(unknown.reason, unknown.message)
-        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
-            return Failure("UNAVAILABLE", "EVS cannot be reached at present: try again")
-        case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return Failure("OVERLOADED", "EVS is over capacity: try again")
-        case _:
-            return Failure("INTERNAL", "EVS did not answer as it should")

@@ -32,6 +32,18 @@ STICKS_OUT = """
 """Whatever reaches beyond the card that it is in, or beyond the screen."""
 
 
+WITH_LONG_NAMES = f"""
+() => {{
+  const names = ["Bartholomew Featherstonehaugh-Cholmondeley von Hohenzollern", "Y".repeat(60)];
+  const shown = document.querySelectorAll("#lines th > span:first-child, #places th > span:first-child");
+  shown.forEach((name, index) => {{ name.textContent = names[index % 2]; }});
+  return [shown.length, document.documentElement.scrollWidth, document.querySelector("#board").clientHeight,
+          ({STICKS_OUT})()];
+}}
+"""
+"""Gives players and traders long names, and measures at once, before the page sets the true ones again."""
+
+
 @pytest.fixture(scope="module")
 def rich_account(stage: Stage) -> tuple[int, int]:
     """An account with large numbers, many positions, one of them short and one closed; its newest version."""
@@ -73,6 +85,17 @@ def test_nothing_is_wider_than_the_screen(open_rich: Opener, width: int, theme: 
     assert [] == screen.evaluate(STICKS_OUT)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     screen.page.screenshot(path=SCREENSHOTS / f"account-{width}-{theme}.png", full_page=True)
+
+
+@pytest.mark.parametrize("width", [WIDE, MIDDLE, NARROW])
+def test_long_names_stay_in_their_cards(open_rich: Opener, width: int) -> None:
+    """Two lines of each are shown, whether or not it has a place to break: they neither widen a card nor stretch it."""
+    screen = open_rich(width=width)
+    name_count, page_width, board_height, sticking_out = screen.evaluate(WITH_LONG_NAMES)
+    assert name_count > 5
+    assert width == page_width
+    assert board_height < 1_000
+    assert [] == sticking_out
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
@@ -118,7 +141,14 @@ def test_everything_is_reached_and_done_by_keyboard(open_rich: Opener) -> None:
         assert tag in {"A", "BUTTON", "SELECT", "INPUT"}
         assert ring != "none", f"nobody sees that {name} is focused"
         stops.add(name)
-    assert {"Skip to the numbers", "Use the dark theme", "Candles", "one year", "Show 1 closed", "TradingView"} <= stops
+    assert {
+        "Skip to the numbers",
+        "Use the dark theme",
+        "Candles",
+        "1Y, one year",
+        "Show 1 closed",
+        "TradingView",
+    } <= stops
     button = page.get_by_role("group", name="Range", exact=True).get_by_role("button", name="one week")
     button.focus()
     page.keyboard.press("Enter")
@@ -140,6 +170,16 @@ def test_the_page_can_be_heard(open_rich: Opener) -> None:
         expect(page.get_by_role("rowheader", name="Total")).to_be_visible()
         assert 1 == page.locator("[aria-live], [role=status], [role=alert]").count()
         expect(page.locator("#course-words")).to_contain_text("Total equity, today: from $")
+
+
+def test_a_button_is_called_what_is_written_on_it(open_rich: Opener) -> None:
+    """Whoever speaks to the page says what is seen; an abbreviation is explained after it."""
+    page = open_rich(width=WIDE).page
+    names = page.evaluate(
+        "[...document.querySelectorAll('button:not([hidden])')].map((button) => [button.innerText, button.ariaLabel])"
+    )
+    assert ["1Y", "1Y, one year"] in names
+    assert [] == [(text, name) for text, name in names if name is not None and not name.startswith(text)]
 
 
 def test_stillness_is_respected(open_screen: Opener, stage: Stage) -> None:

@@ -1,214 +1,26 @@
-"""The bridge with real websockets in front and a real gRPC server behind, which a script stands in for EVS on."""
+"""The bridge's sockets: what a browser is sent, what closes it, and what it is told when EVS is lost."""
 
 import asyncio
-import json
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import grpc.aio
+import grpc
 import pytest
-from evs.v1 import evs_pb2
-from evs.v1.evs_pb2_grpc import EquityValuationServiceServicer, add_EquityValuationServiceServicer_to_server
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 
-from evs_server import tokens
-from evs_server.bridge.policy import Policy
-from evs_server.bridge.server import Bridge, policy_of, run_bridge
-from evs_server.config import Settings, load
-from evs_server.errors import ConfigError
-
-PATIENCE_S = 20
-QUICK = Policy(push_interval_s=0.001, backoff_min_s=0.01, backoff_max_s=0.05, messages_per_minute=10_000)
-
-
-def update(account_id: int, version: int, *, snapshot: bool = False) -> evs_pb2.SubscribeEquityResponse:
-    equity = evs_pb2.EquityUpdate(
-        account_id=account_id,
-        tick=version,
-        timestamp=1_700_000_000,
-        total_equity=1_000_000 + version,
-        cash_balance=1_000_000,
-        position_value=version,
-        day_change=version,
-        day_change_percent=0.0025,
-    )
-    return evs_pb2.SubscribeEquityResponse(equity=equity, version=version, snapshot=snapshot)
-
-
-class ScriptedEvs(EquityValuationServiceServicer):
-    """Says what the test tells it to, on a socket that stays the same across its restarts."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.versions = {7: 1, 8: 1}
-        self.position_count = 2
-        self.opened: Counter[int] = Counter()
-        self.streams: dict[int, list[asyncio.Queue[evs_pb2.SubscribeEquityResponse | None]]] = {7: [], 8: []}
-        self._changed = asyncio.Condition()
-        self._server: grpc.aio.Server | None = None
-
-    async def start(self) -> None:
-        self._server = grpc.aio.server()
-        add_EquityValuationServiceServicer_to_server(self, self._server)
-        self._server.add_insecure_port(self.address)
-        await self._server.start()
-
-    async def stop(self) -> None:
-        if self._server is not None:
-            await self._server.stop(None)
-            self._server = None
-
-    def push(self, account_id: int, version: int) -> None:
-        self.versions[account_id] = version
-        for stream in self.streams[account_id]:
-            stream.put_nowait(update(account_id, version))
-
-    def drop_streams(self) -> None:
-        for queues in self.streams.values():
-            for stream in queues:
-                stream.put_nowait(None)
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE_S), self._changed:
-            await self._changed.wait_for(condition)
-
-    async def SubscribeEquity(  # noqa: N802
-        self, request: evs_pb2.SubscribeEquityRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[evs_pb2.SubscribeEquityResponse]:
-        account_id = request.account_id
-        if account_id not in self.versions:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "secret host name")
-        stream: asyncio.Queue[evs_pb2.SubscribeEquityResponse | None] = asyncio.Queue(10_000)
-        self.streams[account_id].append(stream)
-        self.opened[account_id] += 1
-        await self._tell()
-        try:
-            yield update(account_id, self.versions[account_id], snapshot=True)
-            while (message := await stream.get()) is not None:
-                yield message
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "secret host name")
-        finally:
-            self.streams[account_id].remove(stream)
-            await self._tell()
-
-    async def GetEquity(  # noqa: N802
-        self, request: evs_pb2.GetEquityRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> evs_pb2.GetEquityResponse:
-        if request.account_id not in self.versions:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "secret host name")
-        newest = update(request.account_id, self.versions[request.account_id])
-        return evs_pb2.GetEquityResponse(equity=newest.equity, version=newest.version)
-
-    async def ListPositions(  # noqa: N802
-        self, request: evs_pb2.ListPositionsRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> evs_pb2.ListPositionsResponse:
-        assert context.time_remaining() is not None, "every read has a deadline"
-        held = [evs_pb2.Position(symbol_id=number + 1, quantity_bp=10_000) for number in range(self.position_count)]
-        return evs_pb2.ListPositionsResponse(positions=held, version=self.versions[request.account_id])
-
-    async def _tell(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
-
-
-class Browser:
-    """A websocket client that counts its requests."""
-
-    def __init__(self, websocket: ClientConnection) -> None:
-        self.websocket = websocket
-        self.next_id = 0
-
-    async def send(self, method: str, **params: object) -> int:
-        self.next_id += 1
-        await self.websocket.send(json.dumps({"id": self.next_id, "method": method, "params": params}))
-        return self.next_id
-
-    async def call(self, method: str, **params: object) -> dict[str, Any]:
-        request_id = await self.send(method, **params)
-        while (frame := await self.frame()).get("id") != request_id:
-            pass
-        return frame
-
-    async def frame(self) -> dict[str, Any]:
-        async with asyncio.timeout(PATIENCE_S):
-            frame: dict[str, Any] = json.loads(await self.websocket.recv())
-        return frame
-
-    async def push(self, stream: str, **wanted: object) -> dict[str, Any]:
-        """The next frame of a stream that has all the wanted values."""
-        while True:
-            frame = await self.frame()
-            if frame.get("stream") == stream and wanted.items() <= frame.items():
-                return frame
-
-    async def close_code(self) -> int | None:
-        """Why the socket is closed, once it is."""
-        async with asyncio.timeout(PATIENCE_S):
-            try:
-                while True:
-                    await self.websocket.recv()
-            except ConnectionClosed as closed:
-                return closed.rcvd.code if closed.rcvd else None
-
-
-class World:
-    """A scripted EVS, a bridge, and as many browsers as a test opens."""
-
-    def __init__(self, settings: Settings, evs: ScriptedEvs, stack: AsyncExitStack) -> None:
-        self.settings = settings
-        self.evs = evs
-        self.stack = stack
-        self.address = ""
-
-    async def open_bridge(self, policy: Policy = QUICK, **options: Any) -> None:
-        self.address = await self.stack.enter_async_context(Bridge(self.settings, policy, **options).serving())
-
-    async def browser(self, account_id: int | None = None, *, subscribe: bool = False, **options: Any) -> Browser:
-        """A browser; with an account it is authenticated, and subscribed and past its snapshot if asked."""
-        url = self.address.replace("http", "ws") + "ws"
-        browser = Browser(await self.stack.enter_async_context(connect(url, compression=None, **options)))
-        if account_id is not None:
-            assert (await browser.call("auth.jwt", token=self.token(account_id)))["result"]["authenticated"]
-        if subscribe:
-            assert (await browser.call("equity.subscribe"))["result"]["subscribed"]
-            await browser.push("equity", snapshot=True)
-        return browser
-
-    def token(self, account_id: int) -> str:
-        return tokens.issue(self.settings, account_id)
-
-    async def get(self, path: str, host: str | None = None) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of a page."""
-        port = self.address.split(":")[-1].rstrip("/")
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host or f'127.0.0.1:{port}'}\r\n\r\n".encode())
-        async with asyncio.timeout(PATIENCE_S):
-            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-        writer.close()
-        await writer.wait_closed()
-        lines = head.decode().split("\r\n")
-        headers = dict(line.split(": ", 1) for line in lines[1:])
-        return int(lines[0].split()[1]), headers, body
-
-    async def until_connections(self, count: int) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while json.loads((await self.get("/healthz"))[2])["connections"] != count:
-                pass
+from evs_server.bridge.server import Bridge, run_bridge
+from evs_server.config import Settings
+from tests.integration.bridge_world import PATIENCE_S, QUICK, World, a_world
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    evs = ScriptedEvs(f"unix:{tmp_path}/evs.sock")  # type: ignore[abstract]  # the rest answers UNIMPLEMENTED
-    settings = load(server=evs.address, bridge_listen="127.0.0.1:0", data_dir=tmp_path, origins="https://app.example")
-    await evs.start()
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(evs.stop)
-        yield World(settings, evs, stack)
+    """A scripted EVS; each test opens the bridge it needs."""
+    async with a_world(tmp_path) as world:
+        yield world
 
 
 @asynccontextmanager
@@ -260,7 +72,6 @@ async def test_reads_are_answered_beside_the_stream(world: World) -> None:
         summary[name] for name in ("total_equity", "balance", "buying_power", "version")
     )
     assert [1, 2] == [row["symbol_id"] for row in (await browser.call("positions.list"))["result"]["positions"]]
-    assert "NOT_SERVED" == (await browser.call("equity.history"))["error"]["code"]
     assert {"pong": True} == (await browser.call("ping"))["result"]
 
 
@@ -344,6 +155,15 @@ async def test_a_silent_evs_counts_as_lost(world: World) -> None:
     await browser.push("status", status="live")
 
 
+async def test_a_stream_on_which_the_bridges_own_token_ran_out_is_opened_again(world: World) -> None:
+    await world.open_bridge()
+    browser = await world.browser(7, subscribe=True)
+    world.evs.drop_streams(grpc.StatusCode.UNAUTHENTICATED)
+    await browser.push("status", status="live")
+    world.evs.push(7, 2)
+    assert 2 == (await browser.push("equity"))["version"]
+
+
 async def test_without_evs_a_browser_is_told_and_reads_fail_softly(world: World) -> None:
     await world.evs.stop()
     await world.open_bridge()
@@ -365,6 +185,46 @@ async def test_an_account_that_does_not_exist_closes_and_nothing_of_ours_is_told
     await browser.call("equity.subscribe")
     assert 4404 == await browser.close_code()
     assert world.evs.opened[99] == 0
+
+
+# --- a token that runs out ---------------------------------------------------------------------------------------
+
+
+async def test_a_socket_whose_token_runs_out_is_told_and_goes_on_with_a_new_one(world: World) -> None:
+    """The frames go on meanwhile: nothing is subscribed or sent again."""
+    await world.open_bridge()
+    browser = await world.browser()
+    late = await browser.call("auth.jwt", token=world.token(7, ttl_s=-10))
+    assert late["result"]["authenticated"], "by the leeway"
+    expiring = await browser.push("status", status="expiring")
+    assert 0 < expiring["close_in_ms"] <= 25_000
+    await browser.call("equity.subscribe")
+    await browser.push("equity", snapshot=True)
+    world.evs.push(7, 2)
+    assert 2 == (await browser.push("equity", version=2))["version"]
+    assert (await browser.call("auth.jwt", token=world.token(7)))["result"]["authenticated"]
+    world.evs.push(7, 3)
+    assert {"stream": "equity", "version": 3, "snapshot": False} == {
+        name: value for name, value in (await browser.frame()).items() if name in ("stream", "version", "snapshot")
+    }
+
+
+async def test_a_socket_whose_token_is_not_renewed_is_closed(world: World) -> None:
+    await world.open_bridge(replace(QUICK, refresh_grace_s=0.1))
+    browser = await world.browser()
+    await browser.call("auth.jwt", token=world.token(7, ttl_s=-10))
+    assert 4401 == await browser.close_code()
+
+
+async def test_one_tab_that_runs_out_leaves_the_other_one_alone(world: World) -> None:
+    await world.open_bridge(replace(QUICK, refresh_grace_s=0.1))
+    renewed, forgotten = await world.browser(7, subscribe=True), await world.browser()
+    await forgotten.call("auth.jwt", token=world.token(7, ttl_s=-10))
+    await forgotten.call("equity.subscribe")
+    assert 4401 == await forgotten.close_code()
+    world.evs.push(7, 2)
+    assert 2 == (await renewed.push("equity"))["version"]
+    assert {7: 1} == dict(world.evs.opened), "both had one stream, and it stays"
 
 
 # --- closing -----------------------------------------------------------------------------------------------------
@@ -413,7 +273,7 @@ async def test_a_browser_that_vanishes_with_requests_under_way_leaves_nothing(wo
 async def test_a_stuck_reader_is_cut_off_and_holds_up_nobody(world: World) -> None:
     await world.open_bridge(replace(QUICK, send_s=0.3, push_interval_s=0.02))
     world.evs.position_count = 4_096
-    stuck, lively = await world.browser(7, max_queue=1), await world.browser(8, subscribe=True)
+    stuck, lively = await world.browser(7, narrow=True), await world.browser(8, subscribe=True)
     for _ in range(30):
         await stuck.send("positions.list")
     for version in range(2, 60):
@@ -442,142 +302,3 @@ async def test_the_process_runs_until_it_is_told_to_stop(world: World, caplog: p
     async with running(world.settings):
         pass
     assert any("bridge ready on http://127.0.0.1:" in line for line in caplog.messages)
-
-
-# --- who may come in ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("origin", ["http://127.0.0.1:{port}", "http://localhost:{port}", "https://app.example", None])
-async def test_own_pages_named_origins_and_programs_may_connect(world: World, origin: str | None) -> None:
-    await world.open_bridge()
-    port = world.address.split(":")[-1].rstrip("/")
-    browser = await world.browser(7, origin=origin.format(port=port) if origin else None)
-    assert {"pong": True} == (await browser.call("ping"))["result"]
-
-
-@pytest.mark.parametrize(
-    "origin",
-    [
-        "https://evil.example",
-        "null",
-        "",
-        "http://127.0.0.1",
-        "http://127.0.0.1:1",
-        "https://127.0.0.1:{port}",
-        "http://127.0.0.1:{port}.evil.example",
-        "https://app.example.evil.example",
-        "https://app.example/",
-        "https://APP.example",
-    ],
-)
-async def test_pages_from_elsewhere_are_refused_before_the_upgrade(world: World, origin: str) -> None:
-    await world.open_bridge()
-    port = world.address.split(":")[-1].rstrip("/")
-    with pytest.raises(InvalidStatus) as refused:
-        await world.browser(additional_headers={"Origin": origin.format(port=port)})
-    assert 403 == refused.value.response.status_code
-
-
-async def test_an_account_has_a_bounded_number_of_sockets_and_gets_them_back(world: World) -> None:
-    await world.open_bridge(replace(QUICK, connections_per_account=2))
-    first, _ = await world.browser(7), await world.browser(7)
-    third = await world.browser()
-    await third.send("auth", token=world.token(7))
-    assert 4410 == await third.close_code()
-    await world.browser(8)
-    await first.websocket.close()
-    await world.until_connections(2)
-    await world.browser(7)
-
-
-async def test_an_address_has_a_bounded_number_of_sockets_and_gets_them_back(world: World) -> None:
-    await world.open_bridge(replace(QUICK, connections_per_address=2))
-    first, _ = await world.browser(), await world.browser()
-    with pytest.raises(InvalidStatus) as refused:
-        await world.browser()
-    assert 503 == refused.value.response.status_code
-    assert b"2 connections from 127.0.0.1 are open: the bound is 2\n" == refused.value.response.body
-    await first.websocket.close()
-    await world.until_connections(1)
-    await world.browser(7)
-
-
-# --- pages -------------------------------------------------------------------------------------------------------
-
-
-async def test_every_page_says_what_it_may_load(world: World) -> None:
-    await world.open_bridge()
-    for path, status, content_type in [
-        ("/", 200, "text/html"),
-        ("/static/app.js", 200, "text/javascript"),
-        ("/static/style.css", 200, "text/css"),
-        ("/healthz", 200, "application/json"),
-        ("/nothing", 404, "text/plain"),
-        ("/static/../server.py", 404, "text/plain"),
-        ("/static/%2e%2e/server.py", 404, "text/plain"),
-        ("//evil.example/", 200, "text/html"),
-    ]:
-        answered, headers, _ = await world.get(path)
-        assert (path, status) == (path, answered)
-        assert headers["Content-Type"].startswith(content_type)
-        assert headers["X-Content-Type-Options"] == "nosniff"
-        policy = headers["Content-Security-Policy"]
-        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'")
-        assert "unsafe" not in policy
-
-
-async def test_the_page_has_nothing_inline(world: World) -> None:
-    await world.open_bridge()
-    page = (await world.get("/"))[2].decode()
-    assert "<style" not in page
-    assert " style=" not in page
-    assert page.count("<script") == page.count("<script src=") == 1
-    script = (await world.get("/static/app.js"))[2].decode()
-    assert "innerHTML" not in script
-
-
-async def test_health_counts_what_is_open(world: World) -> None:
-    await world.open_bridge()
-    await world.browser(7, subscribe=True)
-    health = json.loads((await world.get("/healthz"))[2])
-    assert {"status": "serving", "connections": 1, "accounts": 1, "stale": 0} == health
-
-
-async def test_outside_the_demo_nobody_is_given_a_token(world: World) -> None:
-    await world.open_bridge()
-    assert 404 == (await world.get("/demo/token?account=7"))[0]
-    assert 404 == (await world.get("/demo/accounts"))[0]
-
-
-async def test_in_the_demo_its_accounts_are_listed_and_given_tokens(world: World) -> None:
-    await world.open_bridge(demo={7: "Ada", 8: "Grace"})
-    assert [{"id": 7, "name": "Ada"}, {"id": 8, "name": "Grace"}] == json.loads((await world.get("/demo/accounts"))[2])
-    token = json.loads((await world.get("/demo/token?account=7"))[2])["token"]
-    assert 7 == tokens.TokenVerifier.of(world.settings).verify(token)
-    for path in ("/demo/token", "/demo/token?account=9", "/demo/token?account=07", "/demo/else"):
-        assert 404 == (await world.get(path))[0]
-
-
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8081", "127.0.0.1"])
-async def test_the_demo_answers_only_to_its_own_names(world: World, host: str) -> None:
-    await world.open_bridge(demo={7: "Ada"})
-    assert 403 == (await world.get("/demo/token?account=7", host=host))[0]
-
-
-async def test_the_demo_is_not_served_beyond_this_machine(world: World) -> None:
-    settings = load(bridge_listen="0.0.0.0:0", data_dir=world.settings.data_dir)
-    with pytest.raises(ConfigError, match=r"loopback only, not on 0\.0\.0\.0"):
-        Bridge(settings, QUICK, demo={})
-
-
-async def test_a_port_that_is_taken_is_named(world: World) -> None:
-    await world.open_bridge()
-    taken = world.address.removeprefix("http://").rstrip("/")
-    settings = load(bridge_listen=taken, data_dir=world.settings.data_dir)
-    with pytest.raises(ConfigError, match=f"EVS_BRIDGE_LISTEN: cannot listen on {taken}"):
-        await run_bridge(settings, asyncio.Event())
-
-
-def test_settings_set_the_pace_and_the_patience(tmp_path: Path) -> None:
-    policy = policy_of(load(data_dir=tmp_path, push_per_second=10, heartbeat_seconds=2))
-    assert (0.1, 9.0) == (policy.push_interval_s, policy.silence_s)

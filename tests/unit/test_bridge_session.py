@@ -10,10 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evs_server.bridge.admission import Admission
-from evs_server.bridge.frames import CloseCode, EquityData, EquityValue, Failure, PositionRow, Positions
-from evs_server.bridge.policy import Policy
+from evs_server.bridge.frames import CloseCode
+from evs_server.bridge.policy import WRITE_BYTES_MAX, Policy
 from evs_server.bridge.session import Demand, Follow, Read, Session, Unfollow
+from evs_server.bridge.values import (
+    EquityData,
+    EquityValue,
+    Failure,
+    History,
+    HistoryPoint,
+    Leaderboard,
+    Outcome,
+    Performance,
+    PositionRow,
+    Positions,
+)
 from evs_server.errors import Unauthenticated
 from evs_server.tokens import Grant
 
@@ -23,10 +34,12 @@ FAR = 1e9
 
 @dataclass
 class Doorkeeper:
-    """Tokens by what they give; anything else is no token. ``room`` is how many sockets may join."""
+    """Tokens by what they give; ``room`` is how many sockets may join, ``bytes_max`` what large answers may hold."""
 
     grants: dict[str, Grant] = field(default_factory=lambda: {"good": Grant(7, 3_600_000)})
     room: int = 5
+    bytes_max: int = 10_000_000
+    bytes_held: int = 0
 
     def verify(self, token: str) -> Grant:
         if token not in self.grants:
@@ -37,6 +50,14 @@ class Doorkeeper:
         assert account_id in {grant.account_id for grant in self.grants.values()}
         self.room -= 1
         return self.room >= 0
+
+    def reserve(self, byte_count: int) -> bool:
+        fits = self.bytes_held + byte_count <= self.bytes_max
+        self.bytes_held += byte_count if fits else 0
+        return fits
+
+    def release(self) -> None:
+        self.bytes_held = 0
 
 
 class Browser:
@@ -103,7 +124,16 @@ def test_a_bad_token_is_answered_and_closes_the_socket() -> None:
 
 @pytest.mark.parametrize(
     "method",
-    ["equity.subscribe", "equity.unsubscribe", "equity.history", "account.summary", "positions.list", "ping"],
+    [
+        "equity.subscribe",
+        "equity.unsubscribe",
+        "equity.history",
+        "equity.performance",
+        "leaderboard.list",
+        "account.summary",
+        "positions.list",
+        "ping",
+    ],
 )
 def test_without_a_token_every_request_is_answered_with_an_error(method: str) -> None:
     browser = Browser()
@@ -329,16 +359,68 @@ def test_who_subscribes_during_a_loss_is_told_of_it() -> None:
 # --- reads and the rest ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["account.summary", "positions.list"])
+OUTCOMES: dict[str, Outcome] = {
+    "account.summary": value(4),
+    "positions.list": Positions([PositionRow(1, 1, 1, 1, 1, "MARK", 1, 0, 0, 1, 1)], 4),
+    "equity.history": History("1m", [], None),
+    "equity.performance": Performance(1, 2, 3, 4, 5, 6, 7.0, 0.0, 0.0, 10, 11, 4),
+    "leaderboard.list": Leaderboard("1D", [], None, 0, 4),
+}
+
+
+@pytest.mark.parametrize("method", OUTCOMES)
 def test_a_read_is_demanded_for_the_tokens_account_and_answered_when_it_is_in(method: str) -> None:
     browser = Browser().login()
     [read], answers = browser.call(method, account_id=99)
     assert isinstance(read, Read)
     assert (7, []) == (read.account_id, answers)
-    row = PositionRow(1, 1, 1, 1, 1, "MARK", 1, 0, 0, 1, 1)
-    browser.session.fulfil(read, value(4) if method == "account.summary" else Positions([row], 4))
+    browser.session.fulfil(read, OUTCOMES[method])
     [answer] = browser.frames()
-    assert (2, 4) == (answer["id"], answer["result"]["version"])
+    assert 2 == answer["id"]
+    assert 4 == answer["result"].get("version", 4)
+
+
+def test_a_parameter_that_cannot_be_is_refused_as_often_as_it_comes_and_ends_nothing() -> None:
+    browser = Browser().login()
+    for _ in range(2 * POLICY.malformed_max):
+        demands, [answer] = browser.call("equity.history", range="2D")
+        assert [] == demands
+        assert "INVALID_REQUEST" == answer["error"]["code"]
+        assert "range" in answer["error"]["message"]
+    assert browser.closed is None
+
+
+def test_without_a_token_not_even_wrong_parameters_are_looked_at() -> None:
+    assert "UNAUTHENTICATED" == Browser().call("equity.history", range="2D")[1][0]["error"]["code"]
+
+
+def large_history() -> History:
+    return History("1m", [HistoryPoint(number, 1, 1, 1, 1, 0, 0, True) for number in range(1_000)], None)
+
+
+def test_a_large_answer_holds_its_room_until_it_has_been_sent() -> None:
+    browser = Browser().login()
+    [read], _ = browser.call("equity.history")
+    assert isinstance(read, Read)
+    browser.session.fulfil(read, large_history())
+    answer = browser.session.take(browser.now)
+    assert answer is not None
+    assert len(answer) > WRITE_BYTES_MAX
+    assert len(answer) == browser.door.bytes_held, "being sent"
+    assert browser.session.take(browser.now) is None
+    assert 0 == browser.door.bytes_held, "whoever asks for the next has sent this one"
+
+
+def test_without_room_a_large_answer_is_refused_and_a_small_one_is_not() -> None:
+    browser = Browser(Doorkeeper(bytes_max=WRITE_BYTES_MAX)).login()
+    for outcome, expected in ((large_history(), "error"), (History("1m", [], None), "result")):
+        [read], _ = browser.call("equity.history")
+        assert isinstance(read, Read)
+        browser.session.fulfil(read, outcome)
+        [answer] = browser.frames()
+        assert expected in answer
+    assert 0 == browser.door.bytes_held
+    assert browser.closed is None
 
 
 def test_a_read_that_failed_is_answered_with_an_error() -> None:
@@ -351,11 +433,6 @@ def test_a_read_that_failed_is_answered_with_an_error() -> None:
 
 def test_ping_is_answered() -> None:
     assert [{"id": 2, "result": {"pong": True}}] == Browser().login().call("ping")[1]
-
-
-def test_history_is_not_served_yet_and_says_so() -> None:
-    error = Browser().login().call("equity.history", range="1d")[1][0]["error"]
-    assert {"code": "NOT_SERVED", "message": "equity.history is not served yet"} == error
 
 
 # --- closing -----------------------------------------------------------------------------------------------------
@@ -433,6 +510,13 @@ def test_every_reason_to_close_fits_into_a_close_frame() -> None:
         assert len(browser.session.close.reason.encode()) <= 123
 
 
+def test_a_reason_that_is_too_long_for_a_close_frame_is_cut() -> None:
+    browser = Browser().login()
+    browser.session.end(CloseCode.INTERNAL_ERROR, "é" * 200)
+    assert browser.session.close is not None
+    assert "é" * 61 == browser.session.close.reason
+
+
 # --- whatever happens --------------------------------------------------------------------------------------------
 
 STEPS = st.one_of(
@@ -480,32 +564,3 @@ def test_versions_only_grow_and_the_last_delivered_one_arrives(steps: list[tuple
         assert [newest] == [version for version, _ in sent[-1:]]
     told = [frame["status"] for frame in taken if frame.get("stream") == "status"]
     assert "live" not in told[:1], "nobody is told of the recovery of what was never lost"
-
-
-# --- admission ---------------------------------------------------------------------------------------------------
-
-
-def test_an_address_gets_its_share_and_gets_it_back() -> None:
-    admission = Admission(replace(POLICY, connections_per_address=2, connections_max=3))
-    assert [True, True, False] == [admission.enter("a") for _ in range(3)]
-    assert "2 connections from a are open: the bound is 2" == admission.refusal("a")
-    assert [True, False] == [admission.enter("b") for _ in range(2)]
-    assert "3 connections are open: the bound is 3" == admission.refusal("c")
-    admission.leave("a")
-    assert admission.enter("a")
-    for address in ("a", "a", "b"):
-        admission.leave(address)
-    assert admission.connection_count == 0
-
-
-def test_an_account_gets_its_share_and_gets_it_back() -> None:
-    admission = Admission(replace(POLICY, connections_per_account=2))
-    assert [True, True, False] == [admission.join(7) for _ in range(3)]
-    assert admission.join(8)
-    admission.part(7)
-    assert [True, False] == [admission.join(7) for _ in range(2)]
-
-
-def test_leaving_without_having_entered_is_a_bug() -> None:
-    with pytest.raises(AssertionError, match="without having entered"):
-        Admission(POLICY).leave("a")

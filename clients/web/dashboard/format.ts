@@ -28,12 +28,19 @@ export function signedPercent(percent: Percent): string {
   return formatPercent(percent, { signed: true });
 }
 
-/** `part` as a signed percentage of the size of `whole`, cut to two decimals; empty if there is nothing to compare with. */
+/**
+ * `part` as a signed percentage of the size of `whole`; empty if there is nothing to compare with.
+ *
+ * Rounded half to even to four decimals, as the server does with its own: the same amounts never show two percentages.
+ */
 export function signedShareOf(part: Cents, whole: Cents): string {
   if (whole === 0) return "";
-  // Cents times 10,000 may be beyond what a number holds exactly.
-  const hundredths = (BigInt(part) * 10_000n) / BigInt(Math.abs(whole));
-  return signedPercent((Number(hundredths) / 100) as Percent);
+  // Cents times a million may be beyond what a number holds exactly.
+  const [size, divisor] = [BigInt(Math.abs(part)) * 1_000_000n, BigInt(Math.abs(whole))];
+  const [quotient, doubled] = [size / divisor, 2n * (size % divisor)];
+  const isUp = doubled > divisor || (doubled === divisor && quotient % 2n === 1n);
+  const tenThousandths = Number(isUp ? quotient + 1n : quotient);
+  return signedPercent((Math.sign(part) * (tenThousandths / 10_000)) as Percent);
 }
 
 /** How long ago something was, in the largest unit that fits: `now`, `5 s`, `3 min`, `2 h`, `4 d`. */
@@ -65,14 +72,24 @@ export function dayOf(unixMs: number): string {
   return DAY.format(unixMs);
 }
 
-/** Month and year, in the reader's zone. */
-export function monthOf(unixMs: number): string {
-  return MONTH.format(unixMs);
+/** Day, month and year, in the reader's zone. */
+export function dateOf(unixMs: number): string {
+  return FULL_DAY.format(unixMs);
+}
+
+/** Day and month, in UTC. */
+export function utcDayOf(unixMs: number): string {
+  return UTC_DAY.format(unixMs);
+}
+
+/** Month and year, in UTC. */
+export function utcMonthOf(unixMs: number): string {
+  return UTC_MONTH.format(unixMs);
 }
 
 /** Day, month, year, hours and minutes, in the reader's zone. */
 export function momentOf(unixMs: number): string {
-  return `${FULL_DAY.format(unixMs)}, ${minuteTime(unixMs)}`;
+  return `${dateOf(unixMs)}, ${minuteTime(unixMs)}`;
 }
 
 /** A count with separators. */
@@ -84,7 +101,8 @@ const COUNT = new Intl.NumberFormat("en-US");
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const MINUTE = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
-const MONTH = new Intl.DateTimeFormat("en-GB", { month: "short", year: "numeric" });
+const UTC_DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+const UTC_MONTH = new Intl.DateTimeFormat("en-GB", { month: "short", year: "numeric", timeZone: "UTC" });
 const FULL_DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 
 function whole(elapsed: number, unit: number): number {

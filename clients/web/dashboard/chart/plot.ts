@@ -12,7 +12,6 @@ import {
   ColorType,
   createChart,
   CrosshairMode,
-  LastPriceAnimationMode,
   LineStyle,
   type BarPrice,
   type IChartApi,
@@ -22,7 +21,7 @@ import {
 } from "lightweight-charts";
 
 import { formatCents, type Cents, type Resolution } from "../../src/index.js";
-import { tickLabel, timeLabel } from "./axis.js";
+import { axisOffset, tickLabel, timeLabel } from "./axis.js";
 import type { Bar } from "./course.js";
 
 /** A line over the range's first value, green above it and red below; or candles. */
@@ -36,6 +35,8 @@ export class Plot {
   #style: Style = "line";
   #resolution: Resolution = "1m";
   #bars: readonly Bar[] = [];
+  /** From a bar's time to that on the axis, in seconds. */
+  #offset = 0;
   /** With a span of less than $100 the axis shows cents. */
   #showsCents = true;
 
@@ -48,17 +49,17 @@ export class Plot {
       handleScroll: false,
       handleScale: false,
       crosshair: { mode: CrosshairMode.Magnet },
-      rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.08, bottom: 0.08 } },
+      rightPriceScale: { borderVisible: false, entireTextOnly: true, scaleMargins: { top: 0.08, bottom: 0.08 } },
       timeScale: {
         borderVisible: false,
         fixLeftEdge: true,
         fixRightEdge: true,
         lockVisibleTimeRangeOnResize: true,
-        tickMarkFormatter: (time: Time, kind: number) => tickLabel(seconds(time), kind, this.#resolution),
+        tickMarkFormatter: (time: Time, kind: number) => tickLabel(seconds(time), kind, this.#resolution, this.#offset),
       },
       localization: {
         priceFormatter: (cents: BarPrice) => this.#axisLabel(cents),
-        timeFormatter: (time: Time) => timeLabel(seconds(time), this.#resolution),
+        timeFormatter: (time: Time) => timeLabel(seconds(time) - this.#offset, this.#resolution),
       },
     });
     this.#chart.subscribeCrosshairMove(({ logical }) => {
@@ -72,6 +73,7 @@ export class Plot {
     this.#style = style;
     this.#resolution = resolution;
     this.#bars = bars;
+    this.#offset = axisOffset(bars.at(-1)?.time ?? 0, resolution);
     this.#chart.applyOptions({ timeScale: { timeVisible: resolution !== "1d", secondsVisible: resolution === "raw" } });
     this.#series?.setData(bars.map((bar) => this.#point(bar)));
     this.recolour();
@@ -109,13 +111,13 @@ export class Plot {
     } as const;
     this.#series =
       style === "line"
-        ? this.#chart.addSeries(BaselineSeries, { ...common, lineWidth: 2, lastPriceAnimation: pulse() })
+        ? this.#chart.addSeries(BaselineSeries, { ...common, lineWidth: 2 })
         : this.#chart.addSeries(CandlestickSeries, { ...common, borderVisible: false });
   }
 
   #point(bar: Bar): { time: UTCTimestamp; value: number } & { open: number; high: number; low: number; close: number } {
     const { time, open, high, low, last } = bar;
-    return { time: time as UTCTimestamp, value: last, open, high, low, close: last };
+    return { time: (time + this.#offset) as UTCTimestamp, value: last, open, high, low, close: last };
   }
 
   #lineColours(): Record<string, unknown> {
@@ -153,12 +155,6 @@ export class Plot {
   #colour(name: string): string {
     return getComputedStyle(this.#element).getPropertyValue(`--${name}`).trim();
   }
-}
-
-/** The newest point stands out when it moves, unless the reader wants stillness. */
-function pulse(): LastPriceAnimationMode {
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  return still ? LastPriceAnimationMode.Disabled : LastPriceAnimationMode.OnDataUpdate;
 }
 
 function seconds(time: Time): number {

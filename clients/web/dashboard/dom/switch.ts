@@ -6,7 +6,7 @@ import { create, find } from "./elements.js";
 export interface Choice<Value extends string> {
   readonly value: Value;
   readonly label: string;
-  /** What a screen reader says instead of a label that is an abbreviation. */
+  /** What a screen reader adds to a label that is an abbreviation. */
   readonly spoken: string;
 }
 
@@ -21,7 +21,8 @@ export class Switch<Value extends string> {
       choices.map((choice) => {
         const button = create("button", choice.label);
         button.type = "button";
-        button.ariaLabel = choice.spoken;
+        // The label stays part of the name: who speaks to the page says what is written on it.
+        if (choice.spoken !== choice.label) button.ariaLabel = `${choice.label}, ${choice.spoken}`;
         button.onclick = () => {
           if (choice.value === this.#value) return;
           this.#value = choice.value;

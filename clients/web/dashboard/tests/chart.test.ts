@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 
 import { HISTORY_RANGES, RESOLUTIONS } from "../../src/index.js";
@@ -116,8 +117,35 @@ test("the chart is told in words for who cannot see it", () => {
 
 test("the time axis tells hours within a day, and days beyond", () => {
   const noon = 1_700_049_600;
-  assert.match(tickLabel(noon, 3, "1m"), /^\d\d:\d\d$/);
-  assert.match(tickLabel(noon, 4, "raw"), /^\d\d:\d\d:\d\d$/);
-  assert.match(tickLabel(noon, 2, "1h"), /^\d{1,2} \w{3,4}$/);
-  assert.match(tickLabel(noon, 0, "1d"), /^\w{3,4} \d{4}$/);
+  assert.match(tickLabel(noon, 3, "1m", 0), /^\d\d:\d\d$/);
+  assert.match(tickLabel(noon, 4, "raw", 0), /^\d\d:\d\d:\d\d$/);
+  assert.equal(tickLabel(noon, 2, "1h", 0), "15 Nov");
+  assert.equal(tickLabel(noon, 0, "1d", 0), "Nov 2023");
+});
+
+const ZONES = ["UTC", "America/Los_Angeles", "America/New_York", "Asia/Kolkata", "Asia/Tokyo"];
+
+/** What a reader in a zone would see; zones are read when a program starts, so each has one of its own. */
+function inZone(zone: string, expression: string): unknown {
+  const module = new URL("../chart/axis.js", import.meta.url).href;
+  const script = `import(${JSON.stringify(module)}).then((axis) => console.log(JSON.stringify(${expression})))`;
+  const env = { ...process.env, TZ: zone };
+  return JSON.parse(execFileSync(process.execPath, ["--eval", script], { env, encoding: "utf8", timeout: 60_000 }));
+}
+
+test("wherever the reader is, the axis has its days begin at midnight and says the reader's hour", () => {
+  const midnight = 1_700_024_400; // in New York
+  assert.equal(inZone("America/New_York", `axis.axisOffset(${midnight}, "1m")`), 1_700_006_400 - midnight);
+  assert.equal(inZone("America/New_York", 'axis.tickLabel(1_700_006_400, 2, "1h", -18_000)'), "15 Nov");
+  assert.equal(inZone("America/New_York", 'axis.tickLabel(1_700_010_000, 3, "1h", -18_000)'), "01:00");
+});
+
+test("a session is told by its own date, wherever the reader is", () => {
+  for (const zone of ZONES) {
+    const start = 1_700_006_400; // 15 November, at midnight in UTC
+    const told = inZone(zone, `[axis.timeLabel(${start}, "1d"), (${start} + axis.axisOffset(${start}, "1d"))]`);
+    const [full, axisTime] = told as [string, number];
+    assert.equal(full, "15 Nov 2023", zone);
+    assert.equal(tickLabel(axisTime, 2, "1d", 0), "15 Nov", zone);
+  }
 });

@@ -54,13 +54,15 @@ test("ages are told in the largest unit that fits", () => {
   assert.equal(ago(60_000), "1 min ago");
 });
 
-test("a share of an amount is exact however large the amount, and signed by the part alone", () => {
+test("a share of an amount is exact however large the amount, rounded as the server does, and signed by the part", () => {
   const table: [string, number, number][] = [
     ["+10.00%", 100, 1_000],
     ["−33.33%", -1, 3],
     ["−33.33%", -1, -3],
     ["+100.00%", Number.MAX_SAFE_INTEGER, -Number.MAX_SAFE_INTEGER],
     ["0.00%", 0, 5],
+    ["+0.71%", 17_661, 2_500_000],
+    ["−0.14%", -3_386, 2_500_000],
     ["", 5, 0],
   ];
   for (const [told, part, whole] of table) assert.equal(signedShareOf(part as Cents, whole as Cents), told);
@@ -179,6 +181,7 @@ test("the figures of a range are those of the answer", () => {
     ["return", "profit", "flow", "drawdown", "high"],
   );
   assert.equal(figuresOf({ ...performance, drawdown_percent: 0 as Percent }, null)[3]?.note, "now at its high");
+  assert.match(figures[0]?.note ?? "", /^as of \d\d:\d\d:\d\d$/, "the values beside them may be newer");
 });
 
 test("the figures of the present session follow each value", () => {
@@ -187,6 +190,7 @@ test("the figures of the present session follow each value", () => {
   const texts = (today: EquityFrame): readonly string[] => figuresOf(performance, today).map(({ text }) => text);
   assert.deepEqual(texts(newer).slice(0, 2), ["+10.00%", "+$1,000.00"]);
   assert.deepEqual(texts({ ...newer, version: performance.version }).slice(0, 2), ["+4.76%", "+$500.00"]);
+  assert.equal(figuresOf(performance, newer)[0]?.note, "");
   assert.deepEqual(texts({ ...newer, flags: ["NO_BASE"] }).slice(0, 2), ["+4.76%", "+$500.00"]);
 });
 
