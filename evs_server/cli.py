@@ -19,36 +19,77 @@ import typer
 
 from evs_server.errors import ConfigError, EvsError, InputError
 from evs_server.limits import EXACT_MAX
+from evs_server.roles import Role
 from evs_server.stopping import run_until_signal, unless_stopped
 
 if TYPE_CHECKING:
     from evs_server.config import Settings
 
 SETTINGS: Final = """\b
-Settings are environment variables; each has a default:
+Ends with status 0 when done, 1 when a problem was found or the work could
+not be finished, 2 when settings or input cannot be used.
+
+\b
+Settings are environment variables; each has a default.
+Where data is:
   EVS_DATABASE_URL         PostgreSQL to use (absent: an embedded one)
   EVS_DATA_DIR             embedded database, spool, development keys
-  EVS_SPOOL_BYTES          size of the spool, for when the database is away (1073741824)
+  EVS_SPOOL_BYTES          disk for what a database that is away
+                           cannot take (1073741824)
+  EVS_RETENTION_DAYS       age at which a month of history is dropped;
+                           0 is never (400)
+  EVS_THIN_AFTER_DAYS      age at which a month of history is thinned
+                           to minutes; 0 is never (0)
+Addresses:
   EVS_LISTEN               gRPC (127.0.0.1:50051)
-  EVS_INGEST_LISTEN        gRPC for senders alone (absent: they share the first)
-  EVS_METRICS_LISTEN       reserved for metrics, not served yet (127.0.0.1:9464)
+  EVS_INGEST_LISTEN        gRPC for senders alone (absent: they share it)
   EVS_BRIDGE_LISTEN        websocket and page (127.0.0.1:8081)
-  EVS_SERVER               where bridge and commands find EVS (127.0.0.1:50051)
+  EVS_METRICS_LISTEN       /metrics, /livez and /readyz of EVS
+                           (127.0.0.1:9464)
+  EVS_BRIDGE_METRICS_LISTEN
+                           the same of the bridge (127.0.0.1:9465)
+  EVS_SERVER               where bridge and commands find EVS
+                           (127.0.0.1:50051)
+  EVS_ORIGINS              further origins whose pages may open the socket
+  EVS_CONNECTIONS_MAX      gRPC connections at one time of each listener
+                           (4096)
+  EVS_SOCKET_MODE          who may open a unix: socket, 0600 or 0660 (0600)
+Who may call, and encryption:
+  EVS_JWT_SECRET_FILE      key that signs tokens (absent: one made for
+                           development)
+  EVS_CLIENT_ROLES         roles of certificates, NAME=ROLE,NAME=ROLE+ROLE
+  EVS_TOKEN_FILE           token that bridge and commands show EVS
+                           (absent: they sign their own)
+  EVS_TLS_CERT_FILE        certificate of EVS and bridge (absent: plain text)
+  EVS_TLS_KEY_FILE         its key
+  EVS_TLS_CLIENT_CA_FILE   whose certificates senders must show
+                           (absent: nobody's)
+  EVS_SERVER_CA_FILE       who signs EVS's certificate: it is then called
+                           by TLS
+  EVS_CLIENT_CERT_FILE     certificate that bridge and commands show EVS
+  EVS_CLIENT_KEY_FILE      its key
+  EVS_ALLOW_PLAINTEXT      whether plain text may leave this machine (false)
+Valuation and streams:
   EVS_SESSION_TIMEZONE     time zone of the session roll (UTC)
-  EVS_SESSION_ROLL         when the session rolls, HH:MM in that zone (00:00)
+  EVS_SESSION_ROLL         when the session rolls, HH:MM there (00:00)
   EVS_STALE_PRICE_SECONDS  age at which a price is flagged as stale (86400)
   EVS_HEARTBEAT_SECONDS    silence after which a stream says it is alive (15)
-  EVS_TAKEOVER_SECONDS     silence after which another EVS takes over (10)
   EVS_PUSH_PER_SECOND      equity frames a second for one account (4)
-  EVS_ORIGINS              further origins whose pages may open the websocket
-  EVS_JWT_SECRET_FILE      key that signs tokens (absent: a development key)
-  EVS_RECONCILE_SECONDS    between two checks against the exchange's tables; 0 is never (300)
-  EVS_RECONCILE_GRACE_SECONDS
-                           how long a difference must stand before it counts (30)
-  EVS_RECONCILE_REPAIR     whether those checks correct, or only report (false)
-  EVS_RETENTION_DAYS       age at which a month of history is dropped; 0 is never (400)
-  EVS_RECONCILE_CENTS_MAX  most money in cents that one check may correct (100000000)
+Running it:
+  EVS_TAKEOVER_SECONDS     silence after which another EVS takes over (10)
+  EVS_READY_LAG_SECONDS    how long storing may lag before EVS is not ready
+                           (600)
   EVS_LOG_LEVEL            DEBUG, INFO, WARNING or ERROR (INFO)
+  EVS_LOG_FORMAT           text or json (text)
+  EVS_RECONCILE_SECONDS    between two checks against the exchange's tables;
+                           0 is never (300)
+  EVS_RECONCILE_GRACE_SECONDS
+                           how long a difference must stand before it counts
+                           (30)
+  EVS_RECONCILE_REPAIR     whether those checks correct, or only report
+                           (false)
+  EVS_RECONCILE_CENTS_MAX  most money in cents that one check may correct
+                           (100000000)
 """
 
 commands = typer.Typer(
@@ -82,17 +123,21 @@ def serve() -> None:
 
     Prints one line with "ready" and the gRPC address once ingest is served; until then health answers NOT_SERVING, also
     while PostgreSQL is not there, and while another EVS leads on the same database: this one takes over when that ends.
-    SIGTERM or Ctrl-C stops it in order, storing what has been applied; a second one ends
-    it at once.
+    SIGTERM or Ctrl-C stops it in order, storing what has been applied; a second one ends it at once.
 
-    Settings: EVS_DATABASE_URL, EVS_DATA_DIR, EVS_LISTEN, EVS_INGEST_LISTEN, EVS_METRICS_LISTEN,
-    EVS_SESSION_TIMEZONE, EVS_SESSION_ROLL, EVS_STALE_PRICE_SECONDS, EVS_HEARTBEAT_SECONDS,
-    EVS_TAKEOVER_SECONDS, EVS_LOG_LEVEL
+    With a key, client certificates or an address that others can reach, each caller has the roles of its token,
+    certificate or socket; otherwise every caller has every role. Plain text does not leave this machine unless
+    EVS_ALLOW_PLAINTEXT says so.
+
+    Settings: EVS_DATABASE_URL, EVS_DATA_DIR, EVS_LISTEN, EVS_INGEST_LISTEN, EVS_METRICS_LISTEN, EVS_JWT_SECRET_FILE,
+    EVS_TLS_CERT_FILE, EVS_TLS_KEY_FILE, EVS_TLS_CLIENT_CA_FILE, EVS_CLIENT_ROLES, EVS_SOCKET_MODE,
+    EVS_CONNECTIONS_MAX, EVS_ALLOW_PLAINTEXT, EVS_SESSION_TIMEZONE, EVS_SESSION_ROLL, EVS_STALE_PRICE_SECONDS,
+    EVS_HEARTBEAT_SECONDS, EVS_TAKEOVER_SECONDS, EVS_READY_LAG_SECONDS, EVS_LOG_LEVEL, EVS_LOG_FORMAT
     """
     settings = _load_settings()
     from evs_server.app import run_application
 
-    run_until_signal(lambda stop: run_application(settings, stop, _say))
+    run_until_signal(lambda stop: run_application(settings, stop, _say), fast_loop=True)
 
 
 @commands.command()
@@ -103,7 +148,9 @@ def bridge(demo: Annotated[bool, typer.Option("--demo", hidden=True)] = False) -
     A process of its own, and any number of them: each is a gRPC client of EVS. The socket is at /ws, the page at /.
 
     Settings: EVS_BRIDGE_LISTEN, EVS_SERVER, EVS_JWT_SECRET_FILE (or EVS_DATA_DIR for the development key),
-    EVS_ORIGINS, EVS_PUSH_PER_SECOND, EVS_LOG_LEVEL
+    EVS_TLS_CERT_FILE, EVS_TLS_KEY_FILE, EVS_SERVER_CA_FILE, EVS_CLIENT_CERT_FILE, EVS_CLIENT_KEY_FILE,
+    EVS_TOKEN_FILE, EVS_ALLOW_PLAINTEXT, EVS_ORIGINS, EVS_PUSH_PER_SECOND, EVS_BRIDGE_METRICS_LISTEN, EVS_LOG_LEVEL,
+    EVS_LOG_FORMAT
     """
     settings = _load_settings()
     if demo:
@@ -124,7 +171,9 @@ def demo() -> None:
     PostgreSQL, EVS, the bridge and the exchange: stays in the foreground and says what to open and what to try. Ctrl-C
     stops all of it. The exchange's accounts are kept in the embedded database; EVS_DATABASE_URL is left alone.
 
-    Settings: EVS_DATA_DIR, EVS_LISTEN, EVS_BRIDGE_LISTEN, EVS_METRICS_LISTEN, EVS_LOG_LEVEL
+    Keys and certificates are left alone, too: all of it is for this machine only.
+
+    Settings: EVS_DATA_DIR, EVS_LISTEN, EVS_BRIDGE_LISTEN, EVS_METRICS_LISTEN, EVS_BRIDGE_METRICS_LISTEN, EVS_LOG_LEVEL
     """
     settings = _load_settings(log_level=os.environ.get("EVS_LOG_LEVEL", "WARNING"))
     from evs_server.demo import run_demo
@@ -194,20 +243,65 @@ def migrate() -> None:
 
 @commands.command()
 def token(
-    account: Annotated[int, typer.Option(min=1, max=EXACT_MAX, metavar="ID", help="Whose equity it shows.")],
+    account: Annotated[
+        int | None, typer.Option(min=1, max=EXACT_MAX, metavar="ID", help="Account whose equity it shows; or --name.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Program that it is for; or --account.")] = None,
+    role: Annotated[
+        list[Role] | None,
+        typer.Option(metavar="ROLE", help="Any of ingest, read:own, read:any, admin (with --account, read:own)."),
+    ] = None,
     ttl: Annotated[int, typer.Option(min=1, metavar="SECONDS", help="How long it is good for.")] = 3_600,
 ) -> None:
     """
-    Print a token for the bridge, for development.
+    Print a token, for a browser's account or a program.
 
-    A bridge with the same settings accepts it. Nothing else is printed.
+    EVS and a bridge with the same settings accept it. Nothing else is printed: "evs token --name risk --role read:any >
+    token" makes a file for EVS_TOKEN_FILE.
 
     Settings: EVS_JWT_SECRET_FILE (absent: a development key in EVS_DATA_DIR)
     """
+    if (account is None) is (name is None):
+        raise InputError("a token is for an account or for a program: give --account or --name, one of them")
+    if not (role or account):
+        raise InputError("a program's token needs at least one --role: ingest, read:any or admin")
     settings = _load_settings()
     from evs_server import tokens
 
-    _say(tokens.issue(settings, account, ttl))
+    try:
+        _say(tokens.sign(tokens.read_key(settings), name or str(account), role or [Role.READ_OWN], ttl))
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+@commands.command()
+def certs(
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="Where to put them; made if need be.")],
+    host: Annotated[
+        list[str] | None, typer.Option(metavar="HOST", help="Names and addresses of the server (this machine's own).")
+    ] = None,
+    client: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Clients to make one for, by name.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=825, metavar="DAYS", help="How long they are good for.")] = 90,
+) -> None:
+    """
+    Make certificates for development.
+
+    Those of an authority, of the server, and of each client named. The authority, ca.pem, is made once and signs again
+    when the command is repeated, so that more clients can follow and certificates be renewed. Not for a network that
+    others can reach: its key lies beside it.
+
+    Settings: none; prints those that use what was made.
+    """
+    from evs_server.authority import Authority
+
+    authority = Authority(directory)
+    certificate, key = authority.sign_server(host or ["localhost", "127.0.0.1", "::1"], days)
+    _say(f"EVS_TLS_CERT_FILE={certificate}\nEVS_TLS_KEY_FILE={key}\nEVS_SERVER_CA_FILE={authority.certificate_file}")
+    for each in client or []:
+        certificate, key = authority.sign_client(each, days)
+        _say(f"EVS_CLIENT_CERT_FILE={certificate}\nEVS_CLIENT_KEY_FILE={key}")
+    if client:
+        _say(f"EVS_TLS_CLIENT_CA_FILE={authority.certificate_file}")
 
 
 @commands.command()
@@ -223,12 +317,13 @@ def reconcile(
     books unannounced cash as a flow and applies trades that were never announced, each with a record in evs.correction;
     it corrects nothing if that would be too much. Ends with status 1 if a difference is left.
 
-    Settings: EVS_SERVER (and, of the EVS that answers: EVS_RECONCILE_GRACE_SECONDS, EVS_RECONCILE_CENTS_MAX)
+    Settings: EVS_SERVER, EVS_SERVER_CA_FILE, EVS_CLIENT_CERT_FILE, EVS_CLIENT_KEY_FILE, EVS_TOKEN_FILE or
+    EVS_JWT_SECRET_FILE (and, of the EVS that answers: EVS_RECONCILE_GRACE_SECONDS, EVS_RECONCILE_CENTS_MAX)
     """
     settings = _load_settings(log_level=os.environ.get("EVS_LOG_LEVEL", "WARNING"))
     from evs_server.reconcile.command import ask_reconcile
 
-    answer = asyncio.run(ask_reconcile(settings.server, repair=repair, as_json=json))
+    answer = asyncio.run(ask_reconcile(settings, repair=repair, as_json=json))
     _say("\n".join(answer.lines))
     if not answer.good:
         raise typer.Exit(1)
@@ -241,18 +336,20 @@ def recompute(
     json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
     """
-    Rebuild positions and realized P&L of accounts from their trades.
+    Rebuild accounts from their trades in the exchange's tables.
 
-    Shows what would change. --apply makes it so, once the accounts have stood still for EVS_RECONCILE_GRACE_SECONDS,
-    with a record in evs.correction; the net flow follows, so that equity and profit agree. The exchange's trades hold
-    no fees: fees paid become part of the net flow. Ends with status 1 if something could not be changed.
+    Shows what would change of their positions and realized P&L. --apply makes it so, once the accounts have stood still
+    for EVS_RECONCILE_GRACE_SECONDS, with a record in evs.correction; the net flow follows, so that equity and profit
+    agree. The exchange's trades hold no fees: fees paid become part of the net flow. Ends with status 1 if something
+    could not be changed.
 
-    Settings: EVS_SERVER (and, of the EVS that answers: EVS_RECONCILE_GRACE_SECONDS)
+    Settings: EVS_SERVER, EVS_SERVER_CA_FILE, EVS_CLIENT_CERT_FILE, EVS_CLIENT_KEY_FILE, EVS_TOKEN_FILE or
+    EVS_JWT_SECRET_FILE (and, of the EVS that answers: EVS_RECONCILE_GRACE_SECONDS)
     """
     settings = _load_settings(log_level=os.environ.get("EVS_LOG_LEVEL", "WARNING"))
     from evs_server.reconcile.command import ask_recompute
 
-    answer = asyncio.run(ask_recompute(settings.server, accounts, apply=apply, as_json=json))
+    answer = asyncio.run(ask_recompute(settings, accounts, apply=apply, as_json=json))
     _say("\n".join(answer.lines))
     if not answer.good:
         raise typer.Exit(1)
@@ -283,7 +380,7 @@ def _load_settings(**overrides: object) -> "Settings":
     from evs_server import config, telemetry
 
     settings = config.load(**overrides)
-    telemetry.configure(settings.log_level)
+    telemetry.configure(settings.log_level, settings.log_format)
     return settings
 
 

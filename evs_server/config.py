@@ -5,15 +5,25 @@ Lives here: names, defaults, units, ranges. Not here: bounds that no operator ma
 """
 
 import os
+from collections.abc import Mapping
 from datetime import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from evs_server.errors import ConfigError
+from evs_server.roles import Role, parse_roles
 
 
 def _host_and_port(value: str) -> str:
@@ -33,6 +43,9 @@ def _default_data_dir() -> Path:
 
 
 Address = Annotated[str, AfterValidator(_host_and_port)]
+
+OptionalAddress = Annotated[Address | None, BeforeValidator(lambda value: value or None)]
+"""An address, or empty for none."""
 
 
 class Settings(BaseSettings):
@@ -57,11 +70,37 @@ class Settings(BaseSettings):
         None, description="gRPC, for senders alone; absent: they share the first listener"
     )
     bridge_listen: Address = Field("127.0.0.1:8081", description="websocket and page")
-    metrics_listen: Address = Field("127.0.0.1:9464", description="reserved for metrics; nothing listens there yet")
+    metrics_listen: OptionalAddress = Field(
+        "127.0.0.1:9464", description="metrics and health of EVS by HTTP, /metrics, /livez, /readyz; empty: none"
+    )
+    bridge_metrics_listen: OptionalAddress = Field("127.0.0.1:9465", description="the same of the bridge")
     server: Address = Field("127.0.0.1:50051", description="where bridge, clients and commands find EVS")
     jwt_secret_file: Path | None = Field(
         None, description="key that signs tokens; absent: a development key in the data directory"
     )
+    token_file: Path | None = Field(
+        None, description="token that bridge and commands show EVS; absent: they sign one with the key, if they have it"
+    )
+    tls_cert_file: Path | None = Field(
+        None, description="PEM certificate, with its chain, of EVS and of the bridge; absent: plain text"
+    )
+    tls_key_file: Path | None = Field(None, description="PEM key of that certificate")
+    tls_client_ca_file: Path | None = Field(
+        None, description="PEM certificates of whoever signs senders' certificates, which are then asked for"
+    )
+    client_roles: Annotated[Mapping[str, frozenset[Role]], NoDecode] = Field(
+        {}, description="roles of certificates by their name, such as execution-manager=ingest,risk=read:any+admin"
+    )
+    server_ca_file: Path | None = Field(
+        None, description="PEM certificates of whoever signs EVS's; bridge and commands then call it by TLS"
+    )
+    client_cert_file: Path | None = Field(None, description="PEM certificate that bridge and commands show EVS")
+    client_key_file: Path | None = Field(None, description="PEM key of that certificate")
+    allow_plaintext: bool = Field(
+        False, description="whether plain text may leave this machine, for networks that encrypt by themselves"
+    )
+    socket_mode: Literal["0600", "0660"] = Field("0600", description="who may open a unix: socket of EVS: owner, group")
+    connections_max: int = Field(4_096, ge=1, description="gRPC connections at one time of each listener")
     session_timezone: str = Field("UTC", description="time zone of the session roll")
     session_roll: time = Field(time(0, 0), description="when the session rolls, HH:MM in that zone")
     stale_price_seconds: int = Field(86_400, ge=1, description="age at which a mark is flagged STALE_PRICE")
@@ -85,9 +124,16 @@ class Settings(BaseSettings):
         False, description="whether the checks correct what they can explain, or only report"
     )
     retention_days: int = Field(400, ge=0, description="age at which a month of history is dropped; 0 is never")
+    thin_after_days: int = Field(
+        0, ge=0, description="age at which a month of history is thinned to minutes; 0 is never"
+    )
     reconcile_cents_max: int = Field(
         100_000_000, ge=0, description="most money in cents that one check may correct; beyond it nothing is"
     )
+    ready_lag_seconds: int = Field(
+        600, ge=1, description="how long what is applied may wait to be stored before EVS counts as not ready"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="how a log line is written")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least severity that is logged")
 
     @field_validator("session_timezone")
@@ -102,10 +148,59 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("client_roles", mode="before")
+    @classmethod
+    def _parse_roles(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        roles = {}
+        for entry in filter(None, (part.strip() for part in value.split(","))):
+            # A name may be a URI with an equals sign in it; a role has none.
+            name, equals, words = entry.rpartition("=")
+            if not (equals and name and words):
+                raise ValueError(f"expected NAME=ROLE or NAME=ROLE+ROLE, not {entry!r}")
+            roles[name.removeprefix("CN=")] = parse_roles(words.split("+"))
+        return roles
+
+    @model_validator(mode="after")
+    def _files_go_together(self) -> Self:
+        for one, other in (("tls_cert_file", "tls_key_file"), ("client_cert_file", "client_key_file")):
+            if (getattr(self, one) is None) is not (getattr(self, other) is None):
+                raise ValueError(f"EVS_{one.upper()} and EVS_{other.upper()} go together; set both or neither")
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            raise ValueError("EVS_TLS_CLIENT_CA_FILE needs EVS_TLS_CERT_FILE: certificates are shown by TLS only")
+        if self.client_roles and self.tls_client_ca_file is None:
+            raise ValueError("EVS_CLIENT_ROLES needs EVS_TLS_CLIENT_CA_FILE, which says whose certificates count")
+        if self.client_cert_file is not None and self.server_ca_file is None:
+            raise ValueError("EVS_CLIENT_CERT_FILE needs EVS_SERVER_CA_FILE: certificates are shown by TLS only")
+        return self
+
     @property
     def zone(self) -> ZoneInfo:
         """The session's time zone."""
         return ZoneInfo(self.session_timezone)
+
+
+KEYS_AND_CERTIFICATES: Final = (
+    "jwt_secret_file",
+    "token_file",
+    "tls_cert_file",
+    "tls_key_file",
+    "tls_client_ca_file",
+    "client_roles",
+    "server_ca_file",
+    "client_cert_file",
+    "client_key_file",
+    "allow_plaintext",
+)
+"""Fields that say who may call and how it is encrypted."""
+
+
+def without_keys(settings: Settings) -> Settings:
+    """The same settings as if none of keys and certificates were set: for an EVS that only its own process calls."""
+    return settings.model_copy(
+        update={name: Settings.model_fields[name].get_default() for name in KEYS_AND_CERTIFICATES}
+    )
 
 
 def load(**overrides: object) -> Settings:
@@ -119,9 +214,10 @@ def load(**overrides: object) -> Settings:
     try:
         return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
-        problems = [
-            f"EVS_{'.'.join(str(part) for part in problem['loc']).upper()}: "
-            f"{problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors()
-        ]
-        raise ConfigError("\n".join(problems)) from None
+        raise ConfigError("\n".join(_in_words(problem["loc"], problem["msg"]) for problem in error.errors())) from None
+
+
+def _in_words(place: tuple[int | str, ...], message: str) -> str:
+    said = message.removeprefix("Value error, ")
+    # A problem of several settings together has no place of its own, and names them itself.
+    return f"EVS_{'.'.join(str(part) for part in place).upper()}: {said}" if place else said

@@ -10,7 +10,9 @@ All errors that EVS raises on purpose. Pure.
     |     +-- SequenceGap            not the next sequence of its source
     |     +-- StaleEpoch             an epoch older than the source's current one
     |     +-- NotServed              a method of the contract that this version does not serve
+    |     +-- Malformed              bytes that are no message of the method
     |     +-- Unauthenticated        no token, or one that is not good
+    |     +-- PermissionDenied       a caller that is known, and may not do this
     +-- OperatingError           nothing wrong with the request; retry later
     |     +-- Overloaded             a bounded room is full
     |     +-- StoreUnavailable       the answer needs Postgres, which is away
@@ -113,10 +115,22 @@ class NotServed(RequestError):
     reason = "NOT_SERVED"
 
 
+class Malformed(RequestError):
+    """Bytes that are no message of the method that they were sent to."""
+
+    reason = "MALFORMED"
+
+
 class Unauthenticated(RequestError):
     """No token, or one that is not good: expired, ill-formed, of another issuer, signed with another key."""
 
     reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(RequestError):
+    """The caller is known, and may not do this; what it asked for may exist or not."""
+
+    reason = "PERMISSION_DENIED"
 
 
 class OperatingError(EvsError):

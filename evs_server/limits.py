@@ -64,6 +64,24 @@ SETTLEMENTS_KEPT: Final = 262_144
 MESSAGE_BYTES_MAX: Final = 2**20
 """Size of one gRPC message that is read; a larger one is refused before it is parsed."""
 
+READER_MESSAGE_BYTES_MAX: Final = 16 * 2**10
+"""The same where readers have a listener of their own: 1,000 account ids fit into it."""
+
+METADATA_BYTES_MAX: Final = 8 * 2**10
+"""Size of a call's metadata; a token has 4 KiB at most."""
+
+READS_PER_SECOND: Final = 50
+"""Calls a second of one reader that may only read its own account ..."""
+
+READS_AT_ONCE: Final = 100
+"""... and how many it may save up: a page that opens asks for several things at once."""
+
+STREAMS_PER_READER: Final = 20
+"""Streams at one time of such a reader: its tabs and devices, where no bridge shares one between them."""
+
+READERS_REMEMBERED: Final = 100_000
+"""Readers whose rate is kept, about 200 bytes each; beyond it the longest silent one starts anew."""
+
 STREAMS_PER_CONNECTION_MAX: Final = 20_000
 """Calls at one time on one connection: a bridge follows each of its accounts with one."""
 
@@ -102,6 +120,33 @@ BATCH_EVENTS_MAX: Final = 65_536
 
 BATCH_ACCOUNTS_MAX: Final = 1_000
 """Accounts in one BatchGetEquity."""
+
+LEADERBOARD_ENTRIES_MAX: Final = 1_000
+"""Entries in one GetLeaderboard, each of which may need a name from the exchange's tables."""
+
+HISTORY_POINTS_MAX: Final = 10_000
+"""Points in one GetEquityHistory: about 400 KB."""
+
+HISTORY_POINTS_DEFAULT: Final = 1_000
+"""The same where the caller does not say."""
+
+HISTORY_ROWS_MAX: Final = 32_768
+"""Stored rows that one statement reads: a few hundredths of a second, and a sort within PostgreSQL's 4 MB of memory."""
+
+HISTORY_SECONDS: Final = 2
+"""How long to read for one page: whatever is complete by then is the page, and the next one goes on."""
+
+WATCHED_ACCOUNTS_MAX: Final = 100_000
+"""Accounts that one WatchEquity may follow one by one; who wants more follows all."""
+
+WATCH_CHANGES_MAX: Final = 1_000
+"""Accounts in one WatchEquityRequest, those to add and those to remove together."""
+
+WATCH_UPDATES_MAX: Final = 500
+"""Updates in one WatchEquityResponse: about 50 KB, and 3 ms of encoding before others get a turn."""
+
+WATCH_ROWS_MAX: Final = 65_536
+"""Rows of passes that wait for a reader of all accounts; beyond it that reader begins anew."""
 
 VERSION_START_BITS: Final = 32
 """A process's versions begin at its start number shifted by this: 2**32 passes a start, 2**21 starts."""

@@ -10,7 +10,9 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from typing import Any, NoReturn
 
 import grpc
@@ -32,7 +34,9 @@ STATUS_OF: dict[type[errors.EvsError], grpc.StatusCode] = {
     errors.SequenceGap: grpc.StatusCode.ABORTED,
     errors.StaleEpoch: grpc.StatusCode.FAILED_PRECONDITION,
     errors.NotServed: grpc.StatusCode.UNIMPLEMENTED,
+    errors.Malformed: grpc.StatusCode.INTERNAL,  # what gRPC answers in most languages
     errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.Recovering: grpc.StatusCode.UNAVAILABLE,
@@ -42,6 +46,12 @@ STATUS_OF: dict[type[errors.EvsError], grpc.StatusCode] = {
 }
 
 Method = Callable[..., Any]
+
+refusals: Counter[tuple[str, str]] = Counter()
+"""Calls that ended in a status other than OK, by method and reason, since this process began."""
+
+UNEXPECTED = "INTERNAL"
+"""The reason of those that nobody expected."""
 
 
 def status_name(error: errors.EvsError) -> str:
@@ -73,14 +83,8 @@ def answers_with_status(method: Method) -> Method:
         try:
             self._lifecycle.require_serving()
             return await method(self, request, context)
-        except errors.EvsError as error:
-            await context.abort_with_status(to_status(error))
-        except AssertionError:
-            end_process(method.__qualname__)
-        except grpc.aio.AbortError:
-            raise
-        except Exception:
-            await _abort_unexpected(method, context)
+        except Exception as error:
+            await _tell(error, context, method.__qualname__)
 
     return answered
 
@@ -95,16 +99,28 @@ def ends_with_status(method: Method) -> Method:
             async with contextlib.aclosing(method(self, request, context)) as responses:
                 async for response in responses:
                     yield response
-        except errors.EvsError as error:
-            await context.abort_with_status(to_status(error))
-        except AssertionError:
-            end_process(method.__qualname__)
-        except grpc.aio.AbortError:
-            raise
-        except Exception:
-            await _abort_unexpected(method, context)
+        except Exception as error:
+            await _tell(error, context, method.__qualname__)
 
     return ended
+
+
+def fails_with_status(behavior: Method, where: str) -> Method:
+    """
+    Wrap a coroutine that is no servicer's method: its errors become statuses, whatever phase EVS is in.
+
+    Args:
+        behavior: Takes a request, or the requests, and the context.
+        where: What to call it in the log.
+    """
+
+    async def failed(request: Any, context: Any) -> Any:
+        try:
+            return await behavior(request, context)
+        except Exception as error:
+            await _tell(error, context, where)
+
+    return failed
 
 
 def end_process(where: str) -> NoReturn:
@@ -115,6 +131,23 @@ def end_process(where: str) -> NoReturn:
     os._exit(70)
 
 
-async def _abort_unexpected(method: Callable[..., Awaitable[Any]] | Method, context: Any) -> None:
-    log.exception("unexpected error in %s", method.__qualname__)
-    await context.abort(grpc.StatusCode.INTERNAL, "internal error; see the log of EVS")
+async def _tell(error: Exception, context: Any, where: str) -> NoReturn:
+    """End a call with the status of an error; to be called while it is being handled, so that the log has its stack."""
+    match error:
+        case errors.EvsError():
+            refusals[_method_name(where), error.reason] += 1
+            await context.abort_with_status(to_status(error))
+        case AssertionError():
+            end_process(where)
+        case grpc.aio.AbortError():
+            raise error  # a method within this one has told already
+        case _:
+            refusals[_method_name(where), UNEXPECTED] += 1
+            log.exception("unexpected error in %s", where)
+            await context.abort(grpc.StatusCode.INTERNAL, "internal error; see the log of EVS")
+    raise AssertionError("to abort is to raise")
+
+
+def _method_name(where: str) -> str:
+    """The method's own name, from ``Class.Method`` or ``/package.Service/Method``."""
+    return re.split("[./]", where)[-1]

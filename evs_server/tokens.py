@@ -1,16 +1,23 @@
 """
-Tokens of browsers: who may see which account. Signed with HS256, by a key that issuer and verifier share.
+Tokens: who calls, and what it may do. Signed with HS256, by a key that issuer and verifier share.
 
-Lives here: keys, claims, checking. Not here: what a token's owner may do (``bridge.session``). Reads the key's file and
-the clock. The algorithm is fixed here, never taken from a token; no key or token reaches a log, a repr or an error.
+Lives here: keys, claims, checking. Not here: which method asks for which role (``access``), what a browser may do with
+its account (``bridge.session``). Reads the key's file and the clock. The algorithm is fixed here, never taken from a
+token; no key or token reaches a log, a repr or an error.
+
+The subject is the account whose equity its bearer may see, or the name of a program. ``scope`` holds the roles, one
+space between two, as OAuth has it; without it a token has ``read:own``.
 """
 
 import os
+import re
 import secrets
 import tempfile
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import jwt
 
@@ -18,6 +25,7 @@ from evs_server.clock import Clock, SystemClock
 from evs_server.config import Settings
 from evs_server.errors import ConfigError, Unauthenticated
 from evs_server.limits import EXACT_MAX
+from evs_server.roles import Caller, Role, known_roles
 
 ALGORITHM: Final = "HS256"
 AUDIENCE: Final = "evs"
@@ -27,6 +35,9 @@ CLAIMS: Final = ("exp", "iat", "aud", "iss", "sub")
 TOKEN_BYTES_MAX: Final = 4_096
 """A token of ours has about 200 bytes; nothing longer is looked at."""
 
+TOKENS_REMEMBERED: Final = 1_024
+"""Good tokens that need not be checked again but for their time: to check one costs as much as a fifth of a call."""
+
 LEEWAY_S: Final = 30
 """How far the clocks of issuer and verifier may differ."""
 
@@ -35,11 +46,16 @@ KEY_BYTES_MIN: Final = 32
 
 DEVELOPMENT_KEY: Final = "jwt.key"
 
+NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9._@/-]{0,63}")
+"""What a program may be called; never only digits, which are an account."""
+
+READS_OWN: Final = frozenset({Role.READ_OWN})
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
     """
-    What a good token gives.
+    What a browser's good token gives.
 
     Attributes:
         account_id: The one account its bearer may see.
@@ -52,7 +68,7 @@ class Grant:
 
 def issue(settings: Settings, account_id: int, ttl_s: int = 3_600, *, clock: Clock | None = None) -> str:
     """
-    A token that a bridge with the same settings accepts.
+    A browser's token, which a bridge with the same settings accepts.
 
     Args:
         settings: Where the key is.
@@ -64,11 +80,31 @@ def issue(settings: Settings, account_id: int, ttl_s: int = 3_600, *, clock: Clo
         ConfigError: If there is no key to sign with.
         ValueError: If the account id is out of its range.
     """
-    if not 0 < account_id <= EXACT_MAX:
-        raise ValueError(f"account id {account_id} is not between 1 and {EXACT_MAX}")
+    return sign(read_key(settings), str(account_id), READS_OWN, ttl_s, clock=clock)
+
+
+def sign(key: bytes, subject: str, roles: Collection[Role], ttl_s: int = 3_600, *, clock: Clock | None = None) -> str:
+    """
+    A token for a browser or a program.
+
+    Args:
+        key: What to sign with; see ``read_key``.
+        subject: An account's id, or the name of a program: a letter, then letters, digits and ``._@/-``, 64 at most.
+        roles: What its bearer may do.
+        ttl_s: Seconds it is good for; negative makes one that has expired.
+        clock: What to date it by.
+
+    Raises:
+        ValueError: If the subject is neither, or is no account and the token is to read its own.
+    """
+    account_id = _account_id(subject)
+    if account_id is None and not NAME.fullmatch(subject):
+        raise ValueError(f"{subject!r} is neither an account, 1 to {EXACT_MAX}, nor a program's name")
+    if account_id is None and Role.READ_OWN in roles:
+        raise ValueError(f"{subject!r} has no account of its own to read")
     now_s = (clock or SystemClock()).now_ms() // 1_000
-    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": str(account_id), "iat": now_s, "exp": now_s + ttl_s}
-    return jwt.encode(claims, read_key(settings), algorithm=ALGORITHM)
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": subject, "iat": now_s, "exp": now_s + ttl_s}
+    return jwt.encode(claims | {"scope": " ".join(sorted(roles))}, key, algorithm=ALGORITHM)
 
 
 class TokenVerifier:
@@ -80,11 +116,12 @@ class TokenVerifier:
         clock: What says how long a token has left.
     """
 
-    __slots__ = ("_clock", "_key")
+    __slots__ = ("_clock", "_good", "_key")
 
     def __init__(self, key: bytes, clock: Clock | None = None) -> None:
         self._key = key
         self._clock = clock or SystemClock()
+        self._good: OrderedDict[str, tuple[Caller, int]] = OrderedDict()
 
     @classmethod
     def of(cls, settings: Settings, clock: Clock | None = None) -> "TokenVerifier":
@@ -110,8 +147,45 @@ class TokenVerifier:
         The account whose token this is, and how long the token is good for.
 
         Raises:
+            Unauthenticated: If it is not good, for whatever reason, or gives no account to read.
+        """
+        caller = self.caller(token)
+        if caller.account_id is None or not caller.roles & {Role.READ_OWN, Role.READ_ANY}:
+            raise Unauthenticated("token gives no account to read")
+        assert caller.valid_ms is not None, "every token expires"
+        return Grant(caller.account_id, caller.valid_ms)
+
+    def caller(self, token: str) -> Caller:
+        """
+        Whose token this is, what it may do, and how long the token is good for.
+
+        Raises:
             Unauthenticated: If it is not good, for whatever reason.
         """
+        caller, ends_s = self._good.get(token) or self._check(token)
+        valid_ms = ends_s * 1_000 - self._clock.now_ms()
+        if valid_ms <= -LEEWAY_S * 1_000:
+            self._good.pop(token, None)
+            raise Unauthenticated("token has expired")
+        return replace(caller, valid_ms=valid_ms)
+
+    def _check(self, token: str) -> tuple[Caller, int]:
+        """A token's caller and its end in unix seconds, which are remembered."""
+        claims = self._claims(token)
+        subject, scope = claims["sub"], claims.get("scope", Role.READ_OWN)
+        account_id = _account_id(subject)
+        if not isinstance(scope, str) or (account_id is None and not NAME.fullmatch(subject)):
+            raise Unauthenticated("token names no account and no program")
+        # What other services may be asked with the same token is none of our business.
+        roles = known_roles(scope.split(" "))
+        name = subject if account_id is None else f"account {account_id}"
+        checked = Caller(name, roles, account_id), self._end_s(claims)
+        self._good[token] = checked
+        if len(self._good) > TOKENS_REMEMBERED:
+            self._good.popitem(last=False)
+        return checked
+
+    def _claims(self, token: str) -> Mapping[str, Any]:
         # The length is checked before anything is parsed; a character has at least one byte.
         if len(token) > TOKEN_BYTES_MAX:
             raise Unauthenticated(
@@ -120,31 +194,36 @@ class TokenVerifier:
                 bound=TOKEN_BYTES_MAX,
             )
         try:
-            claims = jwt.decode(
+            return jwt.decode(
                 token,
                 self._key,
                 algorithms=[ALGORITHM],
                 audience=AUDIENCE,
                 issuer=ISSUER,
-                leeway=LEEWAY_S,
-                options={"require": list(CLAIMS)},
+                # Times are held against our own clock, which tests may set; that they are there is checked here.
+                options={"require": list(CLAIMS), "verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )
-            valid_ms = int(claims["exp"]) * 1_000 - self._clock.now_ms()
-        except jwt.ExpiredSignatureError:
-            raise Unauthenticated("token has expired") from None
         except (jwt.PyJWTError, ValueError, OverflowError, RecursionError):
             # Besides its own errors the library lets through what hostile JSON and Unicode cause. The cause stays out
             # of the message: it may quote the token.
             raise Unauthenticated("token is not valid") from None
-        return Grant(_account_id(claims["sub"]), valid_ms)
+
+    def _end_s(self, claims: Mapping[str, Any]) -> int:
+        try:
+            end_s, begin_s = int(claims["exp"]), max(int(claims["iat"]), int(claims.get("nbf", 0)))
+        except (TypeError, ValueError, OverflowError):
+            raise Unauthenticated("token is not valid") from None
+        if begin_s * 1_000 - self._clock.now_ms() > LEEWAY_S * 1_000:
+            raise Unauthenticated("token is not valid yet")
+        return end_s
 
 
-def _account_id(subject: str) -> int:
+def _account_id(subject: str) -> int | None:
     if subject.isascii() and subject.isdigit() and len(subject) <= len(str(EXACT_MAX)):
         account_id = int(subject)
         if str(account_id) == subject and 0 < account_id <= EXACT_MAX:
             return account_id
-    raise Unauthenticated("token names no account")
+    return None
 
 
 def read_key(settings: Settings) -> bytes:

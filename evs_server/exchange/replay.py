@@ -25,8 +25,10 @@ from evs_client.errors import EvsClientError
 from evs_client.tuning import SenderTuning
 from pydantic import SecretStr
 
+from evs_server.certificates import channel_credentials
+from evs_server.channel import STREAMS_SECONDS, bearer_of, open_channel
 from evs_server.clock import Clock, SystemClock
-from evs_server.config import Settings
+from evs_server.config import Settings, without_keys
 from evs_server.errors import ConfigError, StoreUnavailable
 from evs_server.exchange.account_service import AccountService
 from evs_server.exchange.auditor import Verdict, audit
@@ -35,10 +37,13 @@ from evs_server.exchange.ledger import Settlement, Trade
 from evs_server.exchange.matching import Batch, planned
 from evs_server.exchange.prints import Tape
 from evs_server.exchange.report import FINDINGS_SHOWN, Summary, print_summary, progress_bar
+from evs_server.roles import Role
 from evs_server.store.database import Database
 from evs_server.store.embedded import EmbeddedPostgres, running_database
 
 SOURCE: Final = "replay"
+NAME: Final = "evs-replay"
+ROLES: Final = (Role.INGEST, Role.READ_ANY)
 OPENING_CENTS: Final = range(1_000_000, 100_000_000)
 """$10,000 to $1 million; what an account opens with is drawn from it."""
 
@@ -99,8 +104,8 @@ async def run_replay(options: ReplayOptions, settings: Settings, serve: ServeEvs
     """
     tape = Tape.checked(options.files)
     try:
-        async with _venue(settings, serve) as (server, dsn):
-            summary = await Replay(options, tape, server, dsn).run()
+        async with _venue(settings, serve) as (called, dsn):
+            summary = await Replay(options, tape, called, dsn).run()
     except TimeoutError:
         raise StoreUnavailable(f"EVS has not stored anything for {STALL_SECONDS_MAX} s: its log says why") from None
     except EvsClientError as error:
@@ -118,15 +123,17 @@ class Replay:
     Args:
         options: How to replay.
         tape: What to replay.
-        server: Address of EVS.
+        settings: Where EVS is, and what to call it with.
         dsn: The database that it uses.
         clock: Says how long it took.
     """
 
-    def __init__(self, options: ReplayOptions, tape: Tape, server: str, dsn: str, clock: Clock | None = None) -> None:
+    def __init__(
+        self, options: ReplayOptions, tape: Tape, settings: Settings, dsn: str, clock: Clock | None = None
+    ) -> None:
         self._options = options
         self._tape = tape
-        self._server = server
+        self._settings = settings
         self._dsn = dsn
         self._clock = clock or SystemClock()
         self._tick_count = 0
@@ -136,7 +143,7 @@ class Replay:
         """Open accounts, trade, audit."""
         async with (
             AccountService.connect(self._dsn) as exchange,
-            grpc.aio.insecure_channel(self._server) as channel,
+            open_channel(self._settings, NAME, ROLES, token_seconds=STREAMS_SECONDS) as channel,
         ):
             stub = evs_pb2_grpc.EquityValuationServiceStub(channel)
             opening_cents = await self._open_accounts(exchange)
@@ -158,7 +165,13 @@ class Replay:
         """Settle and announce every print; return when all of it is durable."""
         tuning = SenderTuning(outbox_events_max=_outbox_events(len(account_ids)), close_deadline_s=None)
         plan = planned(self._tape, account_ids, seed=self._options.seed, tick_ms=self._options.tick_ms)
-        async with ExecutionManagerClient(self._server, source=SOURCE, tuning=tuning) as client:
+        async with ExecutionManagerClient(
+            self._settings.server,
+            source=SOURCE,
+            tuning=tuning,
+            credentials=channel_credentials(self._settings),
+            metadata=bearer_of(self._settings, NAME, ROLES, STREAMS_SECONDS) or (),
+        ) as client:
             with progress_bar(self._tape.print_count, shown=not self._options.json) as advance:
                 settled: tuple[Batch, list[Settlement]] | None = None
                 for batch in plan:
@@ -228,8 +241,8 @@ def _outbox_events(account_count: int) -> int:
 
 
 @asynccontextmanager
-async def _venue(settings: Settings, serve: ServeEvs) -> AsyncIterator[tuple[str, str]]:
-    """The address of the EVS to replay against, and its database: those named, or some of our own."""
+async def _venue(settings: Settings, serve: ServeEvs) -> AsyncIterator[tuple[Settings, str]]:
+    """What to call the EVS to replay against with, and its database: those named, or some of our own."""
     if "server" in settings.model_fields_set:
         dsn = running_database(settings)
         if dsn is None:
@@ -237,19 +250,19 @@ async def _venue(settings: Settings, serve: ServeEvs) -> AsyncIterator[tuple[str
                 f"EVS at {settings.server} is to be used, but not which database it uses: set EVS_DATABASE_URL, or"
                 " EVS_DATA_DIR if it runs the embedded one"
             )
-        yield settings.server, dsn
+        yield settings, dsn
         return
     with tempfile.TemporaryDirectory(prefix="evs-replay-") as directory:
         own = {
             "listen": "127.0.0.1:0",
             "ingest_listen": None,
-            "metrics_listen": "127.0.0.1:0",
+            "metrics_listen": None,
             "data_dir": Path(directory),
         }
         async with _database(settings, Path(directory)) as dsn:
-            own_settings = settings.model_copy(update=own | {"database_url": SecretStr(dsn)})
+            own_settings = without_keys(settings).model_copy(update=own | {"database_url": SecretStr(dsn)})
             async with serve(own_settings) as server:
-                yield server, dsn
+                yield own_settings.model_copy(update={"server": server}), dsn
 
 
 @asynccontextmanager

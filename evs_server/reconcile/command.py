@@ -18,7 +18,10 @@ from evs.v1.admin_pb2_grpc import AdminServiceStub
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from evs_server.errors import EvsError, InvalidRequest, StoreUnavailable
+from evs_server.channel import open_channel
+from evs_server.config import Settings
+from evs_server.errors import EvsError, InvalidRequest, PermissionDenied, StoreUnavailable, Unauthenticated
+from evs_server.roles import Role
 
 if TYPE_CHECKING:
     from evs.v1.admin_pb2_grpc import AdminServiceAsyncStub
@@ -27,6 +30,11 @@ CALL_SECONDS: Final = 900.0
 """Deadline of a call: a pass over all accounts, another one that goes first, and the grace period."""
 
 _DETAILS: Final = "grpc-status-details-bin"
+
+_CREDENTIALS: Final = {
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +51,30 @@ class Answer:
     good: bool
 
 
-async def ask_reconcile(server: str, *, repair: bool, as_json: bool) -> Answer:
+async def ask_reconcile(settings: Settings, *, repair: bool, as_json: bool) -> Answer:
     """
     The answer to ``evs reconcile``.
 
     Raises:
+        Unauthenticated, PermissionDenied: If EVS does not let it.
         StoreUnavailable: If EVS is not there, or cannot look.
     """
-    async with _admin(server) as stub:
+    async with _admin(settings) as stub:
         response = await stub.Reconcile(pb.ReconcileRequest(repair=repair), timeout=CALL_SECONDS)
     good = all(account.correction for account in response.accounts)
     return Answer([_json(response)] if as_json else list(_reconciled_lines(response)), good)
 
 
-async def ask_recompute(server: str, account_ids: Sequence[int], *, apply: bool, as_json: bool) -> Answer:
+async def ask_recompute(settings: Settings, account_ids: Sequence[int], *, apply: bool, as_json: bool) -> Answer:
     """
     The answer to ``evs recompute``.
 
     Raises:
         InvalidRequest: If an id cannot be one, or there are too many.
+        Unauthenticated, PermissionDenied: If EVS does not let it.
         StoreUnavailable: If EVS is not there, or cannot look.
     """
-    async with _admin(server) as stub:
+    async with _admin(settings) as stub:
         request = pb.RecomputeRequest(account_ids=account_ids, apply=apply)
         response = await stub.Recompute(request, timeout=CALL_SECONDS)
     # To have been told what would change is what was asked for without --apply.
@@ -73,14 +83,14 @@ async def ask_recompute(server: str, account_ids: Sequence[int], *, apply: bool,
 
 
 @asynccontextmanager
-async def _admin(server: str) -> AsyncIterator["AdminServiceAsyncStub"]:
-    async with grpc.aio.insecure_channel(server) as channel:
+async def _admin(settings: Settings) -> AsyncIterator["AdminServiceAsyncStub"]:
+    async with open_channel(settings, "evs-admin", [Role.ADMIN]) as channel:
         # The types tell the two kinds of channel apart; when run, one class serves both.
         stub: AdminServiceAsyncStub = AdminServiceStub(channel)
         try:
             yield stub
         except grpc.aio.AioRpcError as error:
-            raise _in_words(server, error) from error
+            raise _in_words(settings.server, error) from error
 
 
 def _in_words(server: str, error: grpc.aio.AioRpcError) -> EvsError:
@@ -88,6 +98,12 @@ def _in_words(server: str, error: grpc.aio.AioRpcError) -> EvsError:
     code = error.code()
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         return InvalidRequest("account_ids", said)
+    if code in _CREDENTIALS:
+        return _CREDENTIALS[code](
+            f"EVS at {server} refuses: {said}; set EVS_JWT_SECRET_FILE to its key, or EVS_TOKEN_FILE to a token with"
+            " the role admin",
+            server=server,
+        )
     # EVS itself always gives details; without them it is the network that speaks.
     if code is grpc.StatusCode.UNAVAILABLE and _DETAILS not in dict(error.trailing_metadata()):
         return StoreUnavailable(

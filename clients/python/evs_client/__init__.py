@@ -8,6 +8,7 @@ is the stub of ``evs.v1``.
 
 from evs_client.block import EventBlock
 from evs_client.callback import PostSettlementCallback
+from evs_client.channel import bearer, tls
 from evs_client.encode import CashEvent, Event, PriceEvent, Side, TickEvent, TradeEvent
 from evs_client.equity_stream import EquityStream, StreamStatus
 from evs_client.equity_value import EquityValue
@@ -32,4 +33,6 @@ __all__ = [
     "StreamStatus",
     "TickEvent",
     "TradeEvent",
+    "bearer",
+    "tls",
 ]

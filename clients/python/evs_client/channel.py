@@ -1,5 +1,11 @@
-"""How a client opens its channel: it reconnects soon and notices a dead line. Nothing is sent before the first call."""
+"""
+How a client opens its channel, encrypts it and says who it is.
 
+It reconnects soon and notices a dead line. Nothing is sent before the first call.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import grpc
@@ -18,6 +24,47 @@ OPTIONS: Final = (
 
 Metadata = tuple[tuple[str, str], ...]
 """Sent with every call, such as ``(("authorization", "Bearer ..."),)``."""
+
+MetadataSource = Metadata | Callable[[], Metadata]
+"""The same for every call, or asked before each: for tokens that are renewed. It must answer at once."""
+
+
+def metadata_now(source: MetadataSource) -> Metadata:
+    """What to send with a call that begins now."""
+    return source() if callable(source) else source
+
+
+def bearer(token: Callable[[], str]) -> MetadataSource:
+    """
+    Metadata that says who calls.
+
+    Args:
+        token: The token that is good now; asked before each call, so that it may be renewed. Streams outlive a token:
+            when EVS ends one with it, the client goes on with the next.
+    """
+    return lambda: (("authorization", f"Bearer {token()}"),)
+
+
+def tls(ca_file: Path, certificate_file: Path | None = None, key_file: Path | None = None) -> grpc.ChannelCredentials:
+    """
+    Credentials for an encrypted channel.
+
+    Args:
+        ca_file: PEM certificates of whoever signs EVS's.
+        certificate_file: PEM certificate to show, if EVS asks for one.
+        key_file: Its key.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If only one of certificate and key is given.
+    """
+    if (certificate_file is None) is not (key_file is None):
+        raise ValueError("certificate_file and key_file go together: give both or neither")
+    return grpc.ssl_channel_credentials(
+        ca_file.read_bytes(),
+        private_key=None if key_file is None else key_file.read_bytes(),
+        certificate_chain=None if certificate_file is None else certificate_file.read_bytes(),
+    )
 
 
 def open_channel(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:

@@ -22,7 +22,7 @@ import grpc.aio
 from evs.v1 import evs_pb2, evs_pb2_grpc
 
 from evs_client.backoff import Backoff
-from evs_client.channel import Metadata, open_channel
+from evs_client.channel import MetadataSource, metadata_now, open_channel
 from evs_client.equity_value import EquityValue, decode_value
 from evs_client.errors import ClientClosed, refused_for_good
 
@@ -56,7 +56,7 @@ class EquityStream:
         target: Where EVS serves readers, ``host:port`` or ``unix:path``; or a channel, which stays the caller's.
         account_id: The exchange's id of the account.
         credentials: For TLS; None: plain text, for loopback.
-        metadata: Sent with every call.
+        metadata: Sent with every call, such as what ``bearer`` returns.
         silence_max_s: Seconds without any message after which the stream is begun anew; more than EVS's heartbeat.
         backoff: Pauses between two tries.
         on_status: Called whenever ``status`` changes.
@@ -69,7 +69,7 @@ class EquityStream:
         account_id: int,
         *,
         credentials: grpc.ChannelCredentials | None = None,
-        metadata: Metadata = (),
+        metadata: MetadataSource = (),
         silence_max_s: float = SILENCE_MAX_S,
         backoff: Backoff | None = None,
         on_status: Callable[[StreamStatus], None] | None = None,
@@ -144,8 +144,10 @@ class EquityStream:
             async with asyncio.timeout(self._silence_max_s):
                 message = await call.read()
         except grpc.aio.AioRpcError as error:
+            # A stream that has been heard on was let in: its token has ended, and the next one decides.
+            token_ended = self._status.live and error.code() is grpc.StatusCode.UNAUTHENTICATED
             self._hang_up()
-            if refused := refused_for_good(error):
+            if not token_ended and (refused := refused_for_good(error)):
                 raise refused from error
             trouble = f"{error.code().name}: {error.details()}"
         except TimeoutError:
@@ -172,7 +174,7 @@ class EquityStream:
         if self.last_version:
             self.reconnect_count += 1
         request = evs_pb2.SubscribeEquityRequest(account_id=self.account_id)
-        self._call = self._stub.SubscribeEquity(request, metadata=self._metadata)
+        self._call = self._stub.SubscribeEquity(request, metadata=metadata_now(self._metadata))
         return self._call
 
     def _hang_up(self) -> None:

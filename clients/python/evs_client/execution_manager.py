@@ -26,7 +26,7 @@ import grpc
 from evs.v1 import evs_pb2_grpc
 
 from evs_client.block import EventBlock
-from evs_client.channel import Metadata, open_channel
+from evs_client.channel import MetadataSource, open_channel
 from evs_client.encode import SOURCE_BYTES_MAX, Side, cash_record, price_record, tick_record, trade_record
 from evs_client.errors import (
     ClientClosed,
@@ -57,7 +57,7 @@ class ExecutionManagerClient:
         epoch: The epoch to number in, at least EVS's current one; None: the next one, which is right unless the caller
             knows better (``sender`` says why).
         credentials: For TLS; None: plain text, for loopback.
-        metadata: Sent with every call.
+        metadata: Sent with every call, such as what ``bearer`` returns.
         block: Whether a full outbox makes callers wait for room (they may bound it with ``asyncio.timeout``), or
             raises ``OutboxFull``.
         on_refused: Called in the loop for each event that EVS refuses for good, once.
@@ -74,7 +74,7 @@ class ExecutionManagerClient:
         source: str,
         epoch: int | None = None,
         credentials: grpc.ChannelCredentials | None = None,
-        metadata: Metadata = (),
+        metadata: MetadataSource = (),
         block: bool = True,
         on_refused: Callable[[Refusal], None] | None = None,
         tuning: SenderTuning | None = None,

@@ -26,7 +26,7 @@ import grpc.aio
 from evs.v1 import evs_pb2, evs_pb2_grpc
 
 from evs_client.backoff import Backoff
-from evs_client.channel import Metadata
+from evs_client.channel import MetadataSource, metadata_now
 from evs_client.encode import encode_batch, event_of
 from evs_client.errors import SenderFailed, SequenceConflict, StaleEpoch, refused_for_good
 from evs_client.outbox import Outbox
@@ -107,7 +107,7 @@ class Sender:
         wanted_epoch: The epoch to number in; None: the next one.
         outbox: What to send.
         tuning: Patience and widths.
-        metadata: Sent with every call.
+        metadata: Sent with every call, such as what ``bearer`` returns.
         on_refused: Told of each refusal, once; None: nobody.
     """
 
@@ -118,7 +118,7 @@ class Sender:
         outbox: Outbox,
         tuning: SenderTuning,
         *,
-        metadata: Metadata = (),
+        metadata: MetadataSource = (),
         on_refused: Callable[[Refusal], None] | None = None,
     ) -> None:
         self.news = News()
@@ -203,7 +203,7 @@ class Sender:
         return await stub.GetIngestState(
             evs_pb2.GetIngestStateRequest(source=self._source, wait_durable_sequence=wait_durable_sequence),
             timeout=self._tuning.call_deadline_s,
-            metadata=self._metadata,
+            metadata=metadata_now(self._metadata),
         )
 
     async def _await_predecessor(
@@ -245,7 +245,7 @@ class Sender:
     # --- the stream ----------------------------------------------------------------------------------------------
 
     async def _converse(self, stub: Stub) -> None:
-        call = stub.StreamEvents(metadata=self._metadata)
+        call = stub.StreamEvents(metadata=metadata_now(self._metadata))
         self.in_flight_count = 0
         tasks = (
             asyncio.create_task(self._read(call), name="evs-client-read"),
@@ -287,8 +287,14 @@ class Sender:
                 return  # the call is over, and the reader is about to say why
 
     async def _read(self, call: EventsCall) -> None:
-        while isinstance(response := await call.read(), evs_pb2.StreamEventsResponse):
-            self._take_answer(response)
+        try:
+            while isinstance(response := await call.read(), evs_pb2.StreamEventsResponse):
+                self._take_answer(response)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                # The call before this one was let in. Whether the next token is good, the next call finds out.
+                raise _Interrupted("the token has ended") from error
+            raise
         raise _Interrupted("EVS ended the stream")
 
     def _expect_answer(self) -> None:

@@ -1,0 +1,1 @@
+"""Who may call what: rules by exact method, quotas of single readers, and the guard that holds every method to them."""
