@@ -14,17 +14,17 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Self, TypeVar
 
-import grpc
-from evs.v1 import admin_pb2, admin_pb2_grpc, evs_pb2, evs_pb2_grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from evs.v1 import admin_pb2_grpc, evs_pb2_grpc
 
+from evs_server.access.servers import serving
 from evs_server.clock import Clock, SystemClock
 from evs_server.config import Settings
 from evs_server.engine import Engine, SessionCalendar
 from evs_server.errors import EvsError, Fenced, StoreUnavailable
 from evs_server.fanout.hub import Hub
 from evs_server.fanout.servicer import FanoutServicer
+from evs_server.history.pages import Pages
+from evs_server.history.servicer import HistoryServicer
 from evs_server.ingest.books import Books
 from evs_server.ingest.clearing import Clearing
 from evs_server.ingest.gate import Gate
@@ -34,30 +34,38 @@ from evs_server.ingest.sequencer import Sequencer
 from evs_server.ingest.servicer import IngestServicer
 from evs_server.ingest.settled import Settled
 from evs_server.lifecycle import Lifecycle, Phase
-from evs_server.listener import listen, server_options
+from evs_server.metrics.collector import EvsCollector, Rooms
+from evs_server.metrics.health import Health
+from evs_server.metrics.measured import MeasuredEngine
+from evs_server.metrics.readiness import Readiness
 from evs_server.model import ExchangeImport, Flush, Recovered
+from evs_server.performance.leaderboard import Leaderboard
+from evs_server.performance.names import Names
+from evs_server.performance.returns import Returns
+from evs_server.performance.servicer import PerformanceServicer
 from evs_server.reconcile.recompute import Recompute
 from evs_server.reconcile.reconciler import Reconciler, Rules
 from evs_server.reconcile.servicer import AdminServicer
 from evs_server.rpc_status import end_process
+from evs_server.store.database import Database
 from evs_server.store.derived import RealizedColumns
 from evs_server.store.embedded import EmbeddedPostgres, embedded_postgres
+from evs_server.store.growth import DisplayNames, PastReader, SessionCloses
+from evs_server.store.history import StoredHistory
 from evs_server.store.leader import Leadership, LeaderTimes
 from evs_server.store.ledger import LedgerReader
+from evs_server.store.merge import row_count
 from evs_server.store.migrate import migrate
 from evs_server.store.partitions import keep_partitions, make_partitions
 from evs_server.store.postgres import PostgresStore
 from evs_server.store.spool import Spool
 from evs_server.store.spool_replay import recover_with_spools
+from evs_server.store.thinning import keep_thin
 from evs_server.store.writer import Writer
+from evs_server.telemetry.distribution import ROWS, Distribution
+from evs_server.telemetry.exposition import Watched, exposed
 
 log = logging.getLogger(__name__)
-
-SERVICE = evs_pb2.DESCRIPTOR.services_by_name["EquityValuationService"].full_name
-ADMIN_SERVICE = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
-
-STORAGE = "evs.v1.Storage"
-"""Of this the health service says whether what is applied also gets stored; NOT_SERVING while EVS is degraded."""
 
 STOP_SECONDS = 12.0
 """How long an orderly end may take, all parts together (FAULTS F2); none is left of a part that takes its own time."""
@@ -71,7 +79,7 @@ RETRY_SECONDS_MAX = 5.0
 T = TypeVar("T")
 
 
-class Servicer(IngestServicer, FanoutServicer):
+class Servicer(IngestServicer, FanoutServicer, HistoryServicer, PerformanceServicer):
     """Every method of the contract; serves once ``attach`` has given it its rooms and the lifecycle says so."""
 
     def __init__(self, lifecycle: Lifecycle, heartbeat_seconds: float) -> None:
@@ -103,7 +111,9 @@ class Application:
         self._lifecycle = Lifecycle()
         self._servicer = Servicer(self._lifecycle, settings.heartbeat_seconds)
         self._admin = AdminServicer(self._lifecycle)
-        self._health = health.aio.HealthServicer()
+        self._readiness = Readiness(self._lifecycle, settings.ready_lag_seconds)
+        self._health = Health(self._readiness)
+        self._collector = EvsCollector(settings, self._lifecycle)
         self._ready = asyncio.Event()
         self._failure: asyncio.Future[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -112,6 +122,7 @@ class Application:
         self._gate: Gate | None = None
         self._writer: Writer | None = None
         self.address = ""
+        self.metrics_address: str | None = None
 
     async def __aenter__(self) -> Self:
         self._failure = asyncio.get_running_loop().create_future()
@@ -153,22 +164,20 @@ class Application:
 
     @contextlib.asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
-        server = grpc.aio.server(options=server_options())
+        await self._health.tell()
+        settings, clock = self._settings, self._clock
+        watched = Watched(self._collector, self._readiness.reasons)
+        async with (
+            exposed(settings, "metrics_listen", watched) as self.metrics_address,
+            serving(settings, clock, self._add_methods, grace_seconds=STREAM_GRACE_SECONDS) as addresses,
+        ):
+            self.address = addresses[0]
+            yield
+
+    def _add_methods(self, server: Any) -> None:
         evs_pb2_grpc.add_EquityValuationServiceServicer_to_server(self._servicer, server)
         admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (SERVICE, ADMIN_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
-        await self._set_health(serving=False, storing=False)
-        self.address = listen(server, self._settings.listen, "EVS_LISTEN")
-        if self._settings.ingest_listen is not None:
-            listen(server, self._settings.ingest_listen, "EVS_INGEST_LISTEN")
-        await server.start()
-        log.info("listening on %s", self.address)
-        try:
-            yield
-        finally:
-            await server.stop(STREAM_GRACE_SECONDS)
+        self._health.add_to(server)
 
     async def _recover_and_serve(self, dsn: str) -> None:
         leadership = await self._lead(dsn)
@@ -177,15 +186,19 @@ class Application:
         self._resources.push_async_callback(store.close)
         leadership.began(recovered.start_number)
         realized = RealizedColumns(store.database)
-        engine = Engine(
-            SessionCalendar(self._settings.zone, self._settings.session_roll),
-            stale_after_ms=self._settings.stale_price_seconds * 1_000,
-        )
+        calendar = SessionCalendar(self._settings.zone, self._settings.session_roll)
+        stale_after_ms = self._settings.stale_price_seconds * 1_000
+        engine = MeasuredEngine(calendar, stale_after_ms=stale_after_ms, clock=self._clock)
+        flush_rows = Distribution(ROWS)
+        pages = self._tell_history(engine, calendar, store.database, recovered)
         hub, sequencer, clearing = Hub(), Sequencer(), Clearing(engine, Settled())
 
         def on_durable(flush: Flush) -> None:
             gate.mark_durable(flush)
+            flush_rows.observe(row_count(flush))
+            pages.mark_durable(flush.state.meta.version)
             realized.offer(flush)
+            leaderboard.offer(flush)
 
         writer = Writer(
             store, self._clock, on_durable=on_durable, on_fenced=self._fail, spool=spool, sift=store.write_sifted
@@ -195,11 +208,12 @@ class Application:
         loader = Loader(intake, store, self._clock)
         gate = Gate(self._lifecycle, intake, sequencer, loader, self._clock)
         intake.restore(recovered)
+        leaderboard = self._tell_returns(engine, calendar, store.database)
         loader.look_after_parked()
         self._watch("writer", writer.run())
         self._watch("realized columns", realized.run())
         self._watch("parked events", loader.run())
-        self._watch("partitions", keep_partitions(store.database, self._clock, self._settings.retention_days))
+        self._look_after_months(store.database, calendar)
         self._gate, self._writer = gate, writer
         if tables is not None:
             intake.import_exchange(tables, self._clock.now_ms())
@@ -210,19 +224,27 @@ class Application:
                 log.warning("the first import is not committed yet; EVS serves once it is")
         if self._lifecycle.phase is Phase.STOPPING:
             return
-        self._reconcile(Books(engine, sequencer, clearing, intake, self._clock, gate.flush_soon), store)
+        reconciler = self._reconcile(Books(engine, sequencer, clearing, intake, self._clock, gate.flush_soon), store)
+        self._collector.attach(Rooms(engine, sequencer, gate, loader, hub, writer, flush_rows, reconciler))
+        self._readiness.attach(engine, writer)
         self._servicer.attach(gate, engine, hub)
         self._lifecycle.enter(Phase.SERVING)
-        await self._set_health(serving=True, storing=True)
+        await self._health.tell()
         log.info("serving %d accounts, %d positions", engine.account_count, engine.position_count)
         self._ready.set()
-        violation_count = 0
+        await self._look_after(gate)
+
+    async def _look_after(self, gate: Gate) -> None:
+        """Roll sessions, and tell the health, for as long as EVS serves."""
+        reasons: list[str] = []
         while self._lifecycle.phase is Phase.SERVING:
             gate.roll_if_due()
-            if engine.identity_violation_count > violation_count:
-                violation_count = engine.identity_violation_count
-                log.critical("%d snapshots violate the identity of equity; EVS is not ready any more", violation_count)
-            await self._set_health(serving=not violation_count, storing=writer.degraded_since_ms is None)
+            before, reasons = reasons, self._readiness.reasons()
+            if reasons and not before:
+                log.critical("EVS is not ready any more: %s", "; ".join(reasons))
+            elif before and not reasons:
+                log.warning("EVS is ready again")
+            await self._health.tell()
             await asyncio.sleep(ROLL_CHECK_SECONDS)
 
     async def _lead(self, dsn: str) -> Leadership:
@@ -240,7 +262,27 @@ class Application:
         self._watch("leadership", leadership.keep())
         return leadership
 
-    def _reconcile(self, books: Books, store: PostgresStore) -> None:
+    def _tell_history(
+        self, engine: Engine, calendar: SessionCalendar, database: Database, recovered: Recovered
+    ) -> Pages:
+        pages = Pages(StoredHistory(database), engine, calendar, self._clock)
+        pages.mark_durable(recovered.state.meta.version)
+        self._servicer.attach_history(pages)
+        return pages
+
+    def _look_after_months(self, database: Database, calendar: SessionCalendar) -> None:
+        settings, starts = self._settings, calendar.session_starts_ms
+        self._watch("partitions", keep_partitions(database, self._clock, settings.retention_days))
+        self._watch("thinning", keep_thin(database, self._clock, settings.thin_after_days, starts))
+
+    def _tell_returns(self, engine: Engine, calendar: SessionCalendar, database: Database) -> Leaderboard:
+        leaderboard = Leaderboard(engine, SessionCloses(database), calendar, self._clock)
+        returns = Returns(engine, PastReader(database), calendar, self._clock)
+        self._servicer.attach_performance(returns, leaderboard, Names(DisplayNames(database), self._clock))
+        self._watch("leaderboard", leaderboard.run())
+        return leaderboard
+
+    def _reconcile(self, books: Books, store: PostgresStore) -> Reconciler:
         settings, ledgers = self._settings, LedgerReader(store.database)
         rules = Rules(
             every_seconds=settings.reconcile_seconds,
@@ -251,6 +293,7 @@ class Application:
         reconciler = Reconciler(books, ledgers, self._clock, rules)
         self._admin.attach(reconciler, Recompute(books, ledgers, rules.grace_seconds))
         self._watch("reconciliation", reconciler.run())
+        return reconciler
 
     async def _open_store(self, dsn: str) -> tuple[PostgresStore, Spool, Recovered, ExchangeImport | None]:
         """The store and what it holds."""
@@ -272,7 +315,7 @@ class Application:
         """No more events in; what was applied goes to the database, as long as the deadline allows."""
         self._stop_at = asyncio.get_running_loop().time() + STOP_SECONDS
         self._lifecycle.enter(Phase.STOPPING)
-        await self._set_health(serving=False, storing=False)
+        await self._health.tell()
         if self._gate is not None and self._writer is not None:
             self._gate.flush_now()
             await self._writer.drain(DRAIN_SECONDS)
@@ -322,11 +365,6 @@ class Application:
                 await self._failure
         finally:
             waiting.cancel()
-
-    async def _set_health(self, *, serving: bool, storing: bool) -> None:
-        for name, good in (("", serving), (SERVICE, serving), (STORAGE, storing)):
-            status = health_pb2.HealthCheckResponse.SERVING if good else health_pb2.HealthCheckResponse.NOT_SERVING
-            await self._health.set(name, status)
 
 
 async def run_application(settings: Settings, stop: asyncio.Event, say: Callable[[str], None]) -> None:

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -22,8 +23,13 @@ from google.protobuf.internal import api_implementation
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from evs_server import tokens
+from evs_server.certificates import expires_at
+from evs_server.channel import open_channel
+from evs_server.clock import SystemClock
 from evs_server.config import Settings
 from evs_server.errors import ConfigError, EvsError
+from evs_server.metrics.health import IDENTITY
+from evs_server.roles import Role
 from evs_server.store.embedded import running_database
 from evs_server.store.inspection import Inspection, inspect
 from evs_server.store.migrate import pending
@@ -40,6 +46,13 @@ POSTGRES_OLDEST: Final = 150_000
 LAG_EVENTS_MAX: Final = 100_000
 """Events applied and not yet stored, beyond which storage is not keeping up: well above a second's worth."""
 
+CERTIFICATE_DAYS_MIN: Final = 14
+"""A certificate that ends sooner should have been renewed."""
+
+CONTRADICTION: Final = (
+    "a valuation contradicted itself since EVS was started: do not pay out on its numbers; keep its log, run"
+    " `evs reconcile`, and restart it, which works all sums out anew (docs/OPERATIONS.md, EvsIdentityViolated)"
+)
 
 OWN_NAME: Final = "evs doctor"
 """A sender that never sends anything: whoever asks how far one is must name it."""
@@ -69,7 +82,7 @@ def problem(subject: str, text: str) -> Finding:
 
 async def examine(settings: Settings) -> list[Finding]:
     """Everything about an installation, in the order in which a problem explains the ones after it."""
-    findings = [_runtime(), _data_dir(settings), _key(settings)]
+    findings = [_runtime(), _data_dir(settings), _key(settings), *_certificate(settings)]
     serving = await _evs(settings)
     findings += [*serving, *_addresses(settings, evs_is_there=serving[0].ok)]
     findings += [finding async for finding in _database(settings, evs_is_there=serving[0].ok)]
@@ -87,6 +100,10 @@ def taken_addresses(settings: Settings) -> list[str]:
         "EVS_INGEST_LISTEN": settings.ingest_listen,
         "EVS_BRIDGE_LISTEN": settings.bridge_listen,
     }
+    # A default one that is taken costs the metrics, nothing else.
+    for field in ("metrics_listen", "bridge_metrics_listen"):
+        if field in settings.model_fields_set:
+            wanted[f"EVS_{field.upper()}"] = getattr(settings, field)
     reasons = {name: _why_not(address) for name, address in wanted.items() if address is not None}
     return [
         f"{name}: {wanted[name]} {reason}; stop what uses it, or set {name} to another address"
@@ -140,28 +157,70 @@ def _key(settings: Settings) -> Finding:
     return ok("key", str(settings.jwt_secret_file))
 
 
+def _certificate(settings: Settings) -> list[Finding]:
+    if settings.tls_cert_file is None:
+        return []
+    try:
+        ends = expires_at(settings.tls_cert_file)
+    except ConfigError as error:
+        return [problem("TLS", error.message)]
+    now_s = SystemClock().now_ms() // 1_000
+    days = (int(ends.timestamp()) - now_s) // 86_400
+    text = f"certificate {settings.tls_cert_file} ends on {ends:%Y-%m-%d}, in {days} days"
+    return [ok("TLS", text) if days >= CERTIFICATE_DAYS_MIN else problem("TLS", f"{text}: renew it")]
+
+
+def _calling(settings: Settings) -> AbstractAsyncContextManager[grpc.aio.Channel]:
+    return open_channel(settings, "evs-doctor", [Role.ADMIN])
+
+
 async def _evs(settings: Settings) -> list[Finding]:
     """What answers at EVS's address; the first finding is whether EVS is there and serves."""
-    async with grpc.aio.insecure_channel(settings.server) as channel:
-        stub: Any = health_pb2_grpc.HealthStub(channel)  # the types leave out its methods
-        try:
-            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=ANSWER_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            return [problem("EVS", _absent(settings.server, error))]
-    if answer.status != health_pb2.HealthCheckResponse.SERVING:
-        text = "is there but does not serve: it is starting, stopping, or waiting for PostgreSQL; its log says which"
-        return [problem("EVS", f"{settings.server} {text}")]
-    return [ok("EVS", f"serves at {settings.server}"), await _storage(settings)]
+    try:
+        async with _calling(settings) as channel:
+            is_ready = await _says(channel, "")
+            numbers_agree = await _says(channel, IDENTITY)
+            state = await _ask_state(channel)
+    except grpc.aio.AioRpcError as error:
+        return [problem("EVS", _absent(settings.server, error))]
+    except ConfigError as error:
+        return [problem("EVS", error.message)]
+    if not is_ready and isinstance(state, grpc.aio.AioRpcError) and state.code() is grpc.StatusCode.UNAVAILABLE:
+        return [problem("EVS", f"{settings.server} is there but does not serve: {state.details()}")]
+    findings = [ok("EVS", f"serves at {settings.server}")]
+    if not numbers_agree:
+        findings.append(problem("identity", CONTRADICTION))
+    findings.append(_storage(state))
+    if not is_ready:
+        findings.append(problem("readiness", "EVS counts as not ready, for the reasons above; it goes on serving"))
+    return findings
 
 
-async def _storage(settings: Settings) -> Finding:
+async def _says(channel: grpc.aio.Channel, name: str) -> bool:
+    """Whether the health service says of a name that all is well; one that it does not know is well."""
+    stub: Any = health_pb2_grpc.HealthStub(channel)  # the types leave out its methods
+    try:
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=ANSWER_SECONDS)
+    except grpc.aio.AioRpcError as error:
+        if name and error.code() is grpc.StatusCode.NOT_FOUND:
+            return True
+        raise
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+async def _ask_state(channel: grpc.aio.Channel) -> evs_pb2.GetIngestStateResponse | grpc.aio.AioRpcError:
+    """How EVS says it is, or why it does not."""
+    stub: EquityValuationServiceAsyncStub = EquityValuationServiceStub(channel)
+    try:
+        return await stub.GetIngestState(evs_pb2.GetIngestStateRequest(source=OWN_NAME), timeout=ANSWER_SECONDS)
+    except grpc.aio.AioRpcError as error:
+        return error
+
+
+def _storage(state: evs_pb2.GetIngestStateResponse | grpc.aio.AioRpcError) -> Finding:
     """Whether what EVS applies gets stored, and since when it does not, as EVS itself says."""
-    async with grpc.aio.insecure_channel(settings.server) as channel:
-        stub: EquityValuationServiceAsyncStub = EquityValuationServiceStub(channel)
-        try:
-            state = await stub.GetIngestState(evs_pb2.GetIngestStateRequest(source=OWN_NAME), timeout=ANSWER_SECONDS)
-        except grpc.aio.AioRpcError as error:
-            return problem("storage", f"EVS does not say whether it stores what it applies ({error.code().name})")
+    if isinstance(state, grpc.aio.AioRpcError):
+        return problem("storage", f"EVS does not say whether it stores what it applies: {_refused(state)}")
     if state.degraded_since:
         since = datetime.fromtimestamp(state.degraded_since // 1_000, UTC)
         return problem(
@@ -170,6 +229,12 @@ async def _storage(settings: Settings) -> Finding:
             " database, and at EVS's log",
         )
     return ok("storage", "what EVS applies gets stored")
+
+
+def _refused(error: grpc.aio.AioRpcError) -> str:
+    if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        return "it wants to know who asks; set EVS_JWT_SECRET_FILE, or EVS_TOKEN_FILE to a token with the role admin"
+    return error.code().name
 
 
 def _absent(address: str, error: grpc.aio.AioRpcError) -> str:
@@ -237,7 +302,7 @@ def _history(seen: Inspection) -> str:
 
 async def _lags(settings: Settings, seen: Inspection) -> AsyncIterator[Finding]:
     """How far storage is behind memory, for each sender."""
-    async with grpc.aio.insecure_channel(settings.server) as channel:
+    async with _calling(settings) as channel:
         # The types tell the two kinds of channel apart; when run, one class serves both.
         stub: EquityValuationServiceAsyncStub = EquityValuationServiceStub(channel)
         for source in seen.durable_sequences:
@@ -245,7 +310,7 @@ async def _lags(settings: Settings, seen: Inspection) -> AsyncIterator[Finding]:
             try:
                 state = await stub.GetIngestState(request, timeout=ANSWER_SECONDS)
             except grpc.aio.AioRpcError as error:
-                yield problem("ingest", f"sender {source}: EVS does not say how far it is ({error.code().name})")
+                yield problem("ingest", f"sender {source}: EVS does not say how far it is: {_refused(error)}")
                 continue
             lag = state.applied_sequence - state.durable_sequence
             text = f"sender {source}: {state.applied_sequence} events applied, {lag} of them not yet stored"

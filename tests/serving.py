@@ -9,14 +9,18 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from datetime import time
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
+from zoneinfo import ZoneInfo
 
 import grpc
 from evs.v1 import evs_pb2_grpc
 
 from evs_server.app import Servicer
+from evs_server.engine import SessionCalendar
 from evs_server.fanout.hub import Hub
+from evs_server.history.pages import Pages
 from evs_server.ingest.clearing import Clearing
 from evs_server.ingest.gate import Gate
 from evs_server.ingest.intake import Intake
@@ -77,6 +81,9 @@ class Rooms:
         self.gate = Gate(self.lifecycle, self.intake, self.sequencer, self.loader, self.clock)
         self.servicer = Servicer(self.lifecycle, heartbeat_seconds)
         self.servicer.attach(self.gate, self.engine, self.hub)
+        calendar = SessionCalendar(ZoneInfo("UTC"), time(0))
+        self.pages = Pages(self.store, self.engine, calendar, self.clock)
+        self.servicer.attach_history(self.pages)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self, *, writing: bool = True) -> None:
@@ -121,6 +128,7 @@ class Rooms:
 
     def _durable(self, flush: Flush) -> None:
         self.gate.mark_durable(flush)
+        self.pages.mark_durable(flush.state.meta.version)
 
     @staticmethod
     def _fenced(error: BaseException) -> None:
