@@ -11,7 +11,7 @@ MAKE_VENV = { $(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 || \
 	  { rm -rf $(VENV); echo "Python cannot make a virtual environment (on Debian and Ubuntu: apt-get install python3-venv)"; exit 1; }; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web wheel demo test test-faults mutants bench check audit gen contract-baseline fmt lock clean
+.PHONY: help setup web wheel demo test test-faults mutants bench bench-full check audit gen contract-baseline fmt lock clean
 
 help:  ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,13 +45,16 @@ test-faults: $(READY)  ## what takes minutes: thousands of simulated worlds, hun
 mutants: $(READY)  ## show that the tests notice: apply each known mistake to a copy and see its tests fail
 	$(BIN)/python tools/mutants.py
 
-bench: $(READY)  ## measure EVS against what the machine can do; writes bench/results/latest.json
-	$(BIN)/python -m bench.startup
+bench: $(READY)  ## measure EVS against what the machine can do (five minutes); writes bench/results and docs/PERFORMANCE.md
+	$(BIN)/python -m bench
+
+bench-full: $(READY)  ## the same with more rounds, and 10,000 readers
+	$(BIN)/python -m bench --full
 
 check: $(READY)  ## lint, types, layers, contract, and the web client's types and form
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy evs_server clients/python/evs_client tests tools bench
+	$(BIN)/mypy evs_server clients/python/evs_client tests tools bench examples
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
