@@ -6,7 +6,7 @@ enums. Not here: JSON (``requests``, ``frames``), the calls (``reads``, ``upstre
 doubles of four exact decimals, which are handed on as they are; nothing here computes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from evs.v1 import evs_pb2
@@ -206,7 +206,9 @@ def _mark_source(number: int) -> str:
     return named.name.removeprefix("MARK_SOURCE_") if named else str(number)
 
 
-def _flags(numbers: Iterable[int]) -> tuple[str, ...]:
+def _flags(numbers: Sequence[int]) -> tuple[str, ...]:
+    if not numbers:
+        return ()
     known = evs_pb2.EquityFlag.DESCRIPTOR.values_by_number
     return tuple(
         known[number].name.removeprefix("EQUITY_FLAG_") if number in known else str(number) for number in numbers

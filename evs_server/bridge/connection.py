@@ -3,7 +3,7 @@ One browser's socket: a task that reads it, a task that writes it, and the sessi
 
 Lives here: waiting, deadlines, closing. Not here: any decision (``session``), JSON (``frames``). Each socket has a
 writer of its own, which takes one frame at a time: a slow reader holds up nobody, and gets the newest value once it can
-take one.
+take one. A value that comes while the writer sleeps, to a socket that has room, is sent at once without waking it.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from math import inf
 from typing import Final
 
-from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.exceptions import ConnectionClosed
 
 from evs_server.bridge.frames import CloseCode
@@ -25,6 +25,9 @@ from evs_server.clock import Clock
 
 FRAME_HEADER_BYTES: Final = 14
 """What a websocket puts before a payload, at most."""
+
+PUSH_BYTES_MAX: Final = 1_024
+"""An equity or status frame has fewer: about 350 bytes, and 550 with the largest numbers and every flag."""
 
 
 class Connection:
@@ -59,6 +62,7 @@ class Connection:
         self._policy = policy
         self._traffic = traffic
         self._followed: int | None = None
+        self._sleeps = False
         self._set_alarm(session.due())
         self._changed = asyncio.Event()
         self._answered = asyncio.Event()
@@ -80,7 +84,8 @@ class Connection:
     def deliver(self, value: EquityValue) -> None:
         """Take a value."""
         self._session.deliver(value)
-        self._changed.set()
+        if not self._push():
+            self._changed.set()
 
     def set_stale(self, since_ms: int) -> None:
         """EVS cannot be heard since a unix time in milliseconds."""
@@ -96,6 +101,19 @@ class Connection:
         """Nothing more will come."""
         self._session.end(code, reason)
         self._changed.set()
+
+    def _push(self) -> bool:
+        """True if nothing is left for the writer, which sleeps: to wake it would cost as much as the frame does."""
+        if not self._sleeps or self._session.owes_answer:
+            return False
+        while self._has_room(PUSH_BYTES_MAX):
+            frame = self._session.take(self._clock.monotonic())
+            if frame is None:
+                self._keep_alarm()
+                return self._session.close is None
+            self._count(frame)
+            broadcast((self._websocket,), frame, text=True)
+        return False
 
     # --- the socket ----------------------------------------------------------------------------------------------
 
@@ -141,9 +159,8 @@ class Connection:
         """Send all that is due; how to close the socket, if it has come to that."""
         self._changed.clear()
         while (frame := self._session.take(self._clock.monotonic())) is not None:
-            self._traffic.sent_count += 1
-            self._traffic.sent_bytes += len(frame)
-            if self._has_room(frame):
+            self._count(frame)
+            if self._has_room(len(frame)):
                 await self._websocket.send(frame, text=True)
                 continue
             try:
@@ -172,19 +189,30 @@ class Connection:
             patience.reschedule(loop.time() + self._policy.send_s)
             yield frame[start : start + FRAGMENT_BYTES]
 
-    def _has_room(self, frame: bytes) -> bool:
+    def _count(self, frame: bytes) -> None:
+        self._traffic.sent_count += 1
+        self._traffic.sent_bytes += len(frame)
+
+    def _has_room(self, byte_count: int) -> bool:
         """True if a frame will be taken without waiting: then its deadline, a timer each time, can be spared."""
         waiting = self._websocket.transport.get_write_buffer_size()
-        return waiting + len(frame) + FRAME_HEADER_BYTES <= WRITE_BYTES_MAX
+        return waiting + byte_count + FRAME_HEADER_BYTES <= WRITE_BYTES_MAX
 
     async def _wait(self) -> None:
+        self._keep_alarm()
+        self._sleeps = True
+        try:
+            await self._changed.wait()
+        finally:
+            self._sleeps = False
+
+    def _keep_alarm(self) -> None:
         # The last alarm is left to ring if it is early enough: setting one for each frame would cost more than the
         # frame does. One that rings for nothing is harmless.
         due = self._session.due()
         if due < self._alarm_at:
             self._alarm.cancel()
             self._set_alarm(due)
-        await self._changed.wait()
 
     def _set_alarm(self, due: float) -> None:
         def ring() -> None:

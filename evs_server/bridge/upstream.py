@@ -1,19 +1,19 @@
 """
-The bridge's streams from EVS: one per followed account, however many browsers follow it.
+The bridge's stream from EVS: one for all the accounts that browsers follow, however many browsers follow one.
 
-Lives here: opening, reading, losing and reopening streams. Not here: who may follow what (``session``), reads
-(``reads``), protobuf fields (``codec``). A lost stream is opened again after a wait that grows, with jitter, so that a
-restarted EVS is not met by every bridge at once.
+Lives here: opening, reading, losing and reopening it, and what it is to follow. Not here: who may follow what
+(``session``), reads (``reads``), protobuf fields (``codec``). A lost stream is opened again after a wait that grows,
+with jitter, so that a restarted EVS is not met by every bridge at once.
 
-Invariants: readers get versions in ascending order, each at most once; every call has a deadline or a watchdog, and is
-cancelled explicitly (a call merely dropped keeps memory and a stream of the server's).
+Invariants: readers get versions in ascending order, each at most once; the stream has a watchdog, and is cancelled
+explicitly (a call merely dropped keeps memory and a stream of the server's).
 """
 
 import asyncio
 import logging
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import grpc
 import grpc.aio
@@ -25,6 +25,8 @@ from evs_server.bridge.policy import Policy
 from evs_server.bridge.reads import failure
 from evs_server.bridge.values import EquityValue
 from evs_server.clock import Clock
+from evs_server.errors import UnknownAccount
+from evs_server.limits import WATCH_CHANGES_MAX
 
 if TYPE_CHECKING:
     # A name of the types alone: at run time one class serves both kinds of channel.
@@ -40,18 +42,15 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.keepalive_timeout_ms", 10_000),
 )
 
-_Call = grpc.aio.UnaryStreamCall[evs_pb2.SubscribeEquityRequest, evs_pb2.SubscribeEquityResponse]
-
 _FINAL: Final = {
-    grpc.StatusCode.NOT_FOUND: CloseCode.NOT_FOUND,
     grpc.StatusCode.PERMISSION_DENIED: CloseCode.FORBIDDEN,
     grpc.StatusCode.INVALID_ARGUMENT: CloseCode.INTERNAL_ERROR,
     grpc.StatusCode.UNIMPLEMENTED: CloseCode.INTERNAL_ERROR,
 }
 """
-Ends of a stream that opening it again would only repeat; after any other it is opened again.
+Ends of the stream that opening it again would only repeat; after any other it is opened again.
 
-UNAUTHENTICATED is of those others: it is the bridge's own token that has ended, never a browser's, and each stream is
+UNAUTHENTICATED is of those others: it is the bridge's own token that has ended, never a browser's, and the stream is
 opened with a fresh one.
 """
 
@@ -78,15 +77,11 @@ class Reader(Protocol):
 
 @dataclass(eq=False, slots=True)
 class _Feed:
-    """One account's stream, and who reads it."""
+    """One account, who reads it, and what was last said of it."""
 
-    account_id: int
     readers: set[Reader] = field(default_factory=set)
     latest: EquityValue | None = None
-    stale_since_ms: int | None = None
-    attempt_count: int = 0
-    heard: bool = False
-    task: asyncio.Task[None] | None = None
+    stale: bool = False
 
 
 class Upstream:
@@ -95,7 +90,7 @@ class Upstream:
 
     Args:
         stub: The contract's client.
-        tasks: Where the streams run; they end when nobody follows them any more, or with the group.
+        tasks: Where the stream runs; it ends when nobody follows any account, or with the group.
         clock: What dates a loss.
         policy: Deadlines and waits.
     """
@@ -112,7 +107,12 @@ class Upstream:
         self._clock = clock
         self._policy = policy
         self._feeds: dict[int, _Feed] = {}
-        self._stale: set[int] = set()
+        self._lost_since_ms: int | None = None
+        self._attempt_count = 0
+        self._task: asyncio.Task[None] | None = None
+        # What the open stream has yet to be told: accounts whose wanted state it does not know.
+        self._untold: dict[int, None] = {}
+        self._changed = asyncio.Event()
         self._random = random.Random()  # noqa: S311  jitter, not a secret
 
     @property
@@ -122,106 +122,155 @@ class Upstream:
 
     @property
     def stale_count(self) -> int:
-        """Accounts whose stream is lost at present."""
-        return len(self._stale)
+        """Accounts of which nothing is heard at present."""
+        return sum(feed.stale for feed in self._feeds.values())
 
     def follow(self, account_id: int, reader: Reader) -> None:
         """Deliver an account's values to one more reader, the newest known at once."""
         feed = self._feeds.get(account_id)
         if feed is None:
-            feed = self._feeds[account_id] = _Feed(account_id)
-            feed.task = self._tasks.create_task(self._run(feed), name=f"equity of account {account_id}")
+            feed = self._feeds[account_id] = _Feed(stale=self._lost_since_ms is not None)
+            self._tell(account_id)
+            if self._task is None:
+                self._task = self._tasks.create_task(self._run(), name="equity of accounts")
         feed.readers.add(reader)
         if feed.latest is not None:
             reader.deliver(feed.latest)
-        if feed.stale_since_ms is not None:
-            reader.set_stale(feed.stale_since_ms)
+        if feed.stale and self._lost_since_ms is not None:
+            reader.set_stale(self._lost_since_ms)
 
     def unfollow(self, account_id: int, reader: Reader) -> None:
-        """Deliver no more to a reader; after the last one the stream is cancelled. Harmless if it does not follow."""
+        """Deliver no more to a reader; after the last one its account is let go. Harmless if it does not follow."""
         feed = self._feeds.get(account_id)
         if feed is None:
             return
         feed.readers.discard(reader)
         if not feed.readers:
             del self._feeds[account_id]
-            self._stale.discard(account_id)
-            if feed.task is not None:
-                feed.task.cancel()
+            self._tell(account_id)
+            if not self._feeds:
+                self._stop()
 
     def close(self) -> None:
-        """Cancel every stream."""
-        for feed in self._feeds.values():
-            if feed.task is not None:
-                feed.task.cancel()
+        """Cancel the stream."""
         self._feeds.clear()
-        self._stale.clear()
+        self._stop()
 
-    # --- one stream ----------------------------------------------------------------------------------------------
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._task, self._lost_since_ms, self._attempt_count = None, None, 0
 
-    async def _run(self, feed: _Feed) -> None:
+    def _tell(self, account_id: int) -> None:
+        # Put last, so that an account that comes back is told once, and as it then is.
+        self._untold.pop(account_id, None)
+        self._untold[account_id] = None
+        self._changed.set()
+
+    # --- the stream ----------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
         while True:
-            feed.heard = False
-            call = self._stub.SubscribeEquity(evs_pb2.SubscribeEquityRequest(account_id=feed.account_id))
+            self._untold = dict.fromkeys(self._feeds)
+            self._changed.set()
+            call = self._stub.WatchEquity()
             try:
-                await self._receive(feed, call)
+                async with asyncio.TaskGroup() as both:
+                    writing = both.create_task(self._write(call))
+                    await self._read(call)
+                    writing.cancel()
                 reason = "it was ended"
-            except grpc.aio.AioRpcError as error:
-                if error.code() in _FINAL and not (feed.heard and error.code() is grpc.StatusCode.UNAUTHENTICATED):
-                    self._finish(feed, error)
-                    return
+            except* grpc.aio.AioRpcError as errors:
+                [error, *_] = errors.exceptions
+                assert isinstance(error, grpc.aio.AioRpcError)
+                if error.code() in _FINAL:
+                    self._finish(error)
                 reason = error.code().name
-            except TimeoutError:
+            except* TimeoutError:
                 reason = f"silent for {self._policy.silence_s:g} s"
             finally:
                 call.cancel()
-            self._lose(feed, reason)
-            await asyncio.sleep(self._wait_s(feed))
+            if self._task is not asyncio.current_task():
+                return
+            self._lose(reason)
+            await asyncio.sleep(self._wait_s())
 
-    async def _receive(self, feed: _Feed, call: _Call) -> None:
+    async def _write(self, call: Any) -> None:
+        while True:
+            await self._changed.wait()
+            told = [*self._untold][: WATCH_CHANGES_MAX // 2]
+            for account_id in told:
+                del self._untold[account_id]
+            if not self._untold:
+                self._changed.clear()
+            # An account is removed even if it is wanted: one that has come back begins anew with its current value.
+            wanted = [account_id for account_id in told if account_id in self._feeds]
+            try:
+                await call.write(evs_pb2.WatchEquityRequest(add=wanted, remove=told))
+            except asyncio.InvalidStateError:
+                return  # the stream is over, and whoever reads it is about to say why
+
+    async def _read(self, call: Any) -> None:
         while True:
             async with asyncio.timeout(self._policy.silence_s):
                 message = await call.read()
-            if not isinstance(message, evs_pb2.SubscribeEquityResponse):
+            if not isinstance(message, evs_pb2.WatchEquityResponse):
                 return  # the end of the stream, which EVS never ends without a status
-            self._take(feed, codec.decode_update(message))
-
-    def _take(self, feed: _Feed, value: EquityValue | None) -> None:
-        feed.attempt_count = 0
-        feed.heard = True
-        if feed.stale_since_ms is not None:
-            feed.stale_since_ms = None
-            self._stale.discard(feed.account_id)
-            if not self._stale:
+            self._attempt_count = 0
+            if self._lost_since_ms is not None:
+                self._lost_since_ms = None
                 log.info("EVS is heard again")
+            for update in message.updates:
+                self._take(update)
+            for account_id in message.refused_account_ids:
+                self._refuse(account_id)
+
+    def _take(self, update: evs_pb2.SubscribeEquityResponse) -> None:
+        feed = self._feeds.get(update.equity.account_id)
+        if feed is None:
+            return
+        if feed.stale:
+            feed.stale = False
             for reader in feed.readers:
                 reader.set_live()
-        if value is None or (feed.latest is not None and value.version <= feed.latest.version):
+        if feed.latest is not None and update.version <= feed.latest.version:
             return
-        feed.latest = value
-        for reader in feed.readers:
-            reader.deliver(value)
+        value = codec.decode_update(update)
+        if value is not None:
+            feed.latest = value
+            for reader in feed.readers:
+                reader.deliver(value)
 
-    def _lose(self, feed: _Feed, reason: str) -> None:
-        if feed.stale_since_ms is not None:
-            return
-        if not self._stale:
-            # Said once for all streams, which are lost together.
-            log.warning("EVS lost: the stream of account %d: %s", feed.account_id, reason)
-        self._stale.add(feed.account_id)
-        feed.stale_since_ms = self._clock.now_ms()
-        for reader in feed.readers:
-            reader.set_stale(feed.stale_since_ms)
+    def _refuse(self, account_id: int) -> None:
+        feed = self._feeds.pop(account_id, None)
+        if feed is not None:
+            log.info("account %d: refused by EVS", account_id)
+            for reader in tuple(feed.readers):
+                reader.end(CloseCode.NOT_FOUND, UnknownAccount(account_id).message)
 
-    def _finish(self, feed: _Feed, error: grpc.aio.AioRpcError) -> None:
-        del self._feeds[feed.account_id]
-        self._stale.discard(feed.account_id)
-        log.info("account %d: stream of EVS refused: %s", feed.account_id, error.code().name)
-        told = failure(error, feed.account_id).message
-        for reader in tuple(feed.readers):
-            reader.end(_FINAL[error.code()], told)
+    def _lose(self, reason: str) -> None:
+        if self._lost_since_ms is None:
+            log.warning("EVS lost: %s", reason)
+            self._lost_since_ms = self._clock.now_ms()
+        for feed in self._feeds.values():
+            if not feed.stale:
+                feed.stale = True
+                for reader in feed.readers:
+                    reader.set_stale(self._lost_since_ms)
 
-    def _wait_s(self, feed: _Feed) -> float:
-        longest: float = min(self._policy.backoff_max_s, self._policy.backoff_min_s * 2 ** min(feed.attempt_count, 16))
-        feed.attempt_count += 1
+    def _finish(self, error: grpc.aio.AioRpcError) -> None:
+        log.warning("EVS refuses to be watched: %s", error.code().name)
+        feeds, self._feeds = self._feeds, {}
+        self._task, self._lost_since_ms, self._attempt_count = None, None, 0
+        for account_id, feed in feeds.items():
+            told = failure(error, account_id).message
+            for reader in tuple(feed.readers):
+                reader.end(_FINAL[error.code()], told)
+
+    def _wait_s(self) -> float:
+        longest: float = min(
+            self._policy.backoff_max_s,
+            self._policy.backoff_min_s * 2 ** min(self._attempt_count, 16),
+        )
+        self._attempt_count += 1
         return self._random.uniform(longest / 2, longest)

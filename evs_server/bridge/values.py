@@ -26,8 +26,7 @@ class EquityData(Struct, frozen=True):
     realized_pnl: int
 
 
-@dataclass(frozen=True, slots=True)
-class EquityValue:
+class EquityValue(Struct, frozen=True):
     """
     One value of an account, as EVS sent it.
 

@@ -86,6 +86,7 @@ class ScriptedEvs(EquityValuationServiceServicer):
             account_id: [] for account_id in account_ids
         }
         self._changed = asyncio.Condition()
+        self._turn = asyncio.Lock()
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
@@ -114,21 +115,55 @@ class ScriptedEvs(EquityValuationServiceServicer):
         async with asyncio.timeout(PATIENCE_S), self._changed:
             await self._changed.wait_for(condition)
 
-    async def SubscribeEquity(  # noqa: N802
-        self, request: evs_pb2.SubscribeEquityRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[evs_pb2.SubscribeEquityResponse]:
-        account_id = request.account_id
-        if account_id not in self.versions:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "secret host name")
+    async def WatchEquity(  # type: ignore[override]  # noqa: N802
+        self, requests: AsyncIterator[evs_pb2.WatchEquityRequest], context: grpc.aio.ServicerContext[Any, Any]
+    ) -> None:
+        followed: dict[int, asyncio.Task[None]] = {}
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        coming = asyncio.create_task(self._follow(requests, context, followed, ended))
+        try:
+            await asyncio.wait([coming, ended], return_when=asyncio.FIRST_COMPLETED)
+            await context.abort(self.end, "secret host name")
+        finally:
+            for task in (coming, *followed.values()):
+                task.cancel()
+            await asyncio.wait([coming, *followed.values()])
+
+    async def _follow(
+        self,
+        requests: AsyncIterator[evs_pb2.WatchEquityRequest],
+        context: grpc.aio.ServicerContext[Any, Any],
+        followed: dict[int, asyncio.Task[None]],
+        ended: asyncio.Future[None],
+    ) -> None:
+        async for request in requests:
+            for account_id in request.remove:
+                if account_id in followed:
+                    followed[account_id].cancel()
+                    await asyncio.wait([followed.pop(account_id)])
+            for account_id in request.add:
+                if account_id in self.versions:
+                    followed[account_id] = asyncio.create_task(self._tell_of(account_id, context, ended))
+                else:
+                    await context.write(evs_pb2.WatchEquityResponse(refused_account_ids=[account_id]))
+
+    async def _tell_of(
+        self, account_id: int, context: grpc.aio.ServicerContext[Any, Any], ended: asyncio.Future[None]
+    ) -> None:
         stream: asyncio.Queue[evs_pb2.SubscribeEquityResponse | None] = asyncio.Queue(10_000)
         self.streams[account_id].append(stream)
         self.opened[account_id] += 1
         await self._tell()
         try:
-            yield update(account_id, self.versions[account_id], snapshot=True)
-            while (message := await stream.get()) is not None:
-                yield message
-            await context.abort(self.end, "secret host name")
+            message: evs_pb2.SubscribeEquityResponse | None = update(
+                account_id, self.versions[account_id], snapshot=True
+            )
+            while message is not None:
+                async with self._turn:
+                    await context.write(evs_pb2.WatchEquityResponse(updates=[message]))
+                message = await stream.get()
+            if not ended.done():
+                ended.set_result(None)
         finally:
             self.streams[account_id].remove(stream)
             await self._tell()
