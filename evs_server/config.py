@@ -20,6 +20,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from evs_server.errors import ConfigError
@@ -134,7 +135,7 @@ class Settings(BaseSettings):
         600, ge=1, description="how long what is applied may wait to be stored before EVS counts as not ready"
     )
     log_format: Literal["text", "json"] = Field("text", description="how a log line is written")
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="least severity that is logged")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severity that is logged")
 
     @field_validator("session_timezone")
     @classmethod
@@ -214,10 +215,14 @@ def load(**overrides: object) -> Settings:
     try:
         return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise ConfigError("\n".join(_in_words(problem["loc"], problem["msg"]) for problem in error.errors())) from None
+        raise ConfigError("\n".join(_in_words(problem) for problem in error.errors())) from None
 
 
-def _in_words(place: tuple[int | str, ...], message: str) -> str:
-    said = message.removeprefix("Value error, ")
-    # A problem of several settings together has no place of its own, and names them itself.
-    return f"EVS_{'.'.join(str(part) for part in place).upper()}: {said}" if place else said
+def _in_words(problem: ErrorDetails) -> str:
+    place, ours = problem["loc"], problem["type"] == "value_error"
+    said = problem["msg"].removeprefix("Value error, ")
+    if not place:
+        return said  # a problem of several settings together names them itself
+    if not ours and place[0] != "database_url":  # our own words name the value where it may be named
+        said = f"{said[:1].lower()}{said[1:]}, not {problem['input']!r}"
+    return f"EVS_{'.'.join(str(part) for part in place).upper()}: {said}"
