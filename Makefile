@@ -25,6 +25,8 @@ $(READY): pyproject.toml requirements.lock
 	@echo "Installing into $(VENV) (a minute or two, once) ..."
 	@$(BIN)/python -m pip install $(QUIETLY) --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install $(QUIETLY) --no-deps --no-build-isolation --editable .
+	@# Compiles the engine's loops, once, so that no first start pays for it.
+	@$(BIN)/python -c 'import evs_server.engine'
 	@touch $@
 
 web: $(READY)  ## build the page that the bridge serves, if its sources have changed (demo and test do it by themselves)

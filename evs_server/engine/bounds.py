@@ -15,8 +15,9 @@ import numpy as np
 
 from evs_server.engine.accounting import Lot
 from evs_server.engine.arithmetic import notional_cents
+from evs_server.engine.book import Book
 from evs_server.engine.opening import Opening
-from evs_server.engine.tables import NO_ROW, Book
+from evs_server.engine.tables import NO_ROW
 from evs_server.errors import OutOfBounds
 from evs_server.limits import (
     MONEY_CENTS_MAX,

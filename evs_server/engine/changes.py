@@ -5,11 +5,47 @@ Lives here: every write of an event to the book. Not here: whether the event may
 valuation makes of the marks (``engine``).
 """
 
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
 from evs_server.engine.accounting import Lot
+from evs_server.engine.book import Book
+from evs_server.engine.compiled import INT64S, tuple_of
 from evs_server.engine.opening import Opening
-from evs_server.engine.state import Unsaved
-from evs_server.engine.tables import Book, RowSet
+from evs_server.engine.rowset import RowSet
 from evs_server.model import Int64Array, MarkSource
+
+
+class Marked(NamedTuple):
+    """The sets of ``Changes`` as kernels take them: the words of each, with room for every row of its table."""
+
+    dirty: Int64Array
+    touched: Int64Array
+    moved: Int64Array
+    set_again: Int64Array
+    due: Int64Array
+    accounts: Int64Array
+    positions: Int64Array
+    symbols: Int64Array
+
+
+MARKED: Final = tuple_of(Marked, *[INT64S] * 8)
+"""``Marked`` in the signature of a kernel."""
+
+
+class Unsaved:
+    """Rows that changed since they were last captured."""
+
+    def __init__(self) -> None:
+        self.accounts = RowSet()
+        self.positions = RowSet()
+        self.symbols = RowSet()
+
+    def drain(self) -> tuple[Int64Array, Int64Array, Int64Array]:
+        """Account, position and symbol rows, each ascending; none are left."""
+        return self.accounts.drain(), self.positions.drain(), self.symbols.drain()
 
 
 class Changes:
@@ -21,6 +57,7 @@ class Changes:
         touched: Rows of positions that traded.
         moved: Rows of symbols whose mark changed.
         set_again: Rows of symbols whose mark was set, to another price or to the same; ``moved`` is part of it.
+        due: Rows of accounts that are being valued; empty but for that.
         unsaved: Rows to capture.
     """
 
@@ -30,11 +67,29 @@ class Changes:
         self.touched = RowSet()
         self.moved = RowSet()
         self.set_again = RowSet()
+        self.due = RowSet()
+        self._account_row = np.empty(0, np.int64)
         self.unsaved = Unsaved()
 
-    def drain(self) -> tuple[Int64Array, Int64Array, Int64Array, Int64Array]:
-        """The rows of dirty accounts, touched positions, moved symbols and those set again; none are left."""
-        return self.dirty.drain(), self.touched.drain(), self.moved.drain(), self.set_again.drain()
+    def marked(self) -> Marked:
+        """Every set for kernels; to be asked for anew after a table has grown."""
+        book, unsaved = self._book, self.unsaved
+        for rows in (self.dirty, self.due, unsaved.accounts):
+            rows.reserve(book.accounts.capacity)
+        for rows in (self.touched, unsaved.positions):
+            rows.reserve(book.positions.capacity)
+        for rows in (self.moved, self.set_again, unsaved.symbols):
+            rows.reserve(book.symbols.capacity)
+        return Marked(
+            self.dirty.words, self.touched.words, self.moved.words, self.set_again.words, self.due.words,
+            unsaved.accounts.words, unsaved.positions.words, unsaved.symbols.words,
+        )  # fmt: skip
+
+    def room_for_accounts(self) -> Int64Array:
+        """An array as long as there are accounts, always the same; what is in it holds until it is asked for again."""
+        if len(self._account_row) < self._book.accounts.count:
+            self._account_row = np.empty(self._book.accounts.capacity, np.int64)
+        return self._account_row
 
     def resume(self, dirty: Int64Array, touched: Int64Array, moved: Int64Array, set_again: Int64Array) -> None:
         """Mark again what was marked before a restart."""
@@ -43,21 +98,33 @@ class Changes:
         self.moved.update(moved)
         self.set_again.update(set_again)
 
-    def open_account(self, opened: Opening, now_ms: int) -> int:
-        """The row of an account taken in."""
-        accounts = self._book.accounts
-        row = self._book.add_account(opened.account_id)
-        accounts.cash_cents[row] = opened.cash_cents
-        accounts.net_flow_cents[row] = opened.net_flow_cents
-        accounts.realized_cents[row] = opened.realized_cents
-        if opened.has_base:
-            accounts.base_equity_cents[row] = accounts.base_net_flow_cents[row] = opened.net_flow_cents
-            accounts.has_base[row] = True
-        self.unsaved.accounts.add(row)
-        for symbol_id, lot in opened.lots.items():
-            symbol_row = self._book.symbol_row_or_new(symbol_id)
-            self.write_lot(self._book.add_position(row, symbol_row), lot, now_ms)
-            self.unsaved.symbols.add(symbol_row)
+    def open_accounts(self, openings: Sequence[Opening], now_ms: int) -> tuple[Int64Array, Int64Array]:
+        """The rows of accounts taken in, and of all their positions."""
+        book, accounts, count = self._book, self._book.accounts, len(openings)
+        first = book.add_accounts(np.fromiter((opened.account_id for opened in openings), np.int64, count))
+        every = slice(first, first + count)
+        accounts.cash_cents[every] = [opened.cash_cents for opened in openings]
+        accounts.net_flow_cents[every] = [opened.net_flow_cents for opened in openings]
+        accounts.realized_cents[every] = [opened.realized_cents for opened in openings]
+        accounts.has_base[every] = [opened.has_base for opened in openings]
+        for base in (accounts.base_equity_cents, accounts.base_net_flow_cents):
+            base[every] = np.where(accounts.has_base[every], accounts.net_flow_cents[every], 0)
+        account_row = np.arange(first, first + count)
+        self.unsaved.accounts.update(account_row)
+        return account_row, self._open_positions(account_row, openings, now_ms)
+
+    def _open_positions(self, account_row: Int64Array, openings: Sequence[Opening], now_ms: int) -> Int64Array:
+        book, positions, symbols = self._book, self._book.positions, self._book.symbols
+        symbol_id = [symbol_id for opened in openings for symbol_id in opened.lots]
+        symbol_row = np.array([book.symbol_row_or_new(each) for each in symbol_id], np.int64)
+        owner = np.repeat(account_row, [len(opened.lots) for opened in openings])
+        lots = np.array([lot for opened in openings for lot in opened.lots.values()], np.int64).reshape(-1, 3)
+        row = book.add_positions(owner, symbol_row)
+        positions.quantity_bp[row], positions.basis_cents[row], positions.realized_cents[row] = lots.T
+        positions.updated_ms[row] = now_ms
+        np.maximum.at(symbols.quantity_bp_max, symbol_row, np.abs(lots[:, 0]))
+        self.unsaved.positions.update(row)
+        self.unsaved.symbols.update(symbol_row)
         return row
 
     def write_lot(self, position_row: int, lot: Lot, now_ms: int) -> None:

@@ -15,9 +15,10 @@ import numpy as np
 from evs_server.engine import bounds
 from evs_server.engine.accounting import Lot, cash_change_cents, fill, fold, signed_quantity_bp
 from evs_server.engine.arithmetic import notional_cents
+from evs_server.engine.book import Book
 from evs_server.engine.changes import Changes
 from evs_server.engine.opening import Opening
-from evs_server.engine.tables import NO_ROW, Book
+from evs_server.engine.tables import NO_ROW
 from evs_server.errors import OutOfBounds
 from evs_server.limits import PROFIT_CENTS_MAX
 from evs_server.model import (

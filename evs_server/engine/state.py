@@ -9,8 +9,9 @@ from dataclasses import astuple, fields
 
 import numpy as np
 
+from evs_server.engine.book import Book
 from evs_server.engine.bounds import make_loud
-from evs_server.engine.tables import Book, RowSet
+from evs_server.engine.rowset import RowSet
 from evs_server.engine.valuation import position_values, sum_from_scratch
 from evs_server.engine.views import latest_columns
 from evs_server.limits import BP_PER_SHARE, QUIET_MONEY_CENTS, QUIET_POSITION_CENTS
@@ -26,19 +27,6 @@ from evs_server.model import (
 )
 
 
-class Unsaved:
-    """Rows that changed since they were last captured."""
-
-    def __init__(self) -> None:
-        self.accounts = RowSet()
-        self.positions = RowSet()
-        self.symbols = RowSet()
-
-    def drain(self) -> tuple[Int64Array, Int64Array, Int64Array]:
-        """Account, position and symbol rows, each ascending; none are left."""
-        return self.accounts.drain(), self.positions.drain(), self.symbols.drain()
-
-
 def export(
     book: Book,
     meta: EngineMeta,
@@ -48,11 +36,7 @@ def export(
 ) -> EngineState:
     """Copies of some rows (accounts, positions, symbols) as they are now, or of all."""
     accounts, positions, symbols = book.accounts, book.positions, book.symbols
-    a, p, s = rows or (np.arange(accounts.count), np.arange(positions.count), np.arange(symbols.count))
-    is_dirty = np.zeros(accounts.count, np.int64)
-    is_dirty[dirty.rows()] = 1
-    has_moved = np.zeros(symbols.count, np.int64)
-    has_moved[moved.rows()] = 1
+    a, p, s = rows or (np.arange(accounts.count), book.position_rows(), np.arange(symbols.count))
     return EngineState(
         meta,
         AccountColumns(
@@ -63,7 +47,7 @@ def export(
             accounts.base_equity_cents[a],
             accounts.base_net_flow_cents[a],
             accounts.has_base[a].astype(np.int64),
-            is_dirty[a],
+            np.isin(a, dirty.rows()).astype(np.int64),
         ),
         PositionColumns(
             accounts.account_id[positions.account_row[p]],
@@ -85,7 +69,7 @@ def export(
             symbols.valued_price_cents[s],
             symbols.valued_source[s],
             symbols.valued_time_ms[s],
-            has_moved[s],
+            np.isin(s, moved.rows()).astype(np.int64),
         ),
     )
 
@@ -102,22 +86,21 @@ def restore(
     """
     _restore_marks(book, saved.marks)
     _restore_accounts(book, saved.accounts)
-    _restore_positions(book, saved.positions)
+    row = _restore_positions(book, saved.positions)
     _restore_latest(book, latest)
     accounts, positions, symbols = book.accounts, book.positions, book.symbols
-    every = slice(0, positions.count)
-    price = symbols.valued_price_cents[positions.symbol_row[every]]
-    quantity, basis = positions.valued_quantity_bp[every], positions.valued_basis_cents[every]
-    positions.value_cents[every] = position_values(quantity, price, basis)
-    np.add.at(accounts.unpriced_count, positions.account_row[every], ((quantity != 0) & (price == 0)).astype(np.int32))
+    price = symbols.valued_price_cents[positions.symbol_row[row]]
+    quantity, basis = positions.valued_quantity_bp[row], positions.valued_basis_cents[row]
+    positions.value_cents[row] = position_values(quantity, price, basis)
+    np.add.at(accounts.unpriced_count, positions.account_row[row], ((quantity != 0) & (price == 0)).astype(np.int32))
     sums = sum_from_scratch(book)
     accounts.position_value_cents[: accounts.count], accounts.unrealized_cents[: accounts.count] = sums
-    for row in loud_accounts(book, np.arange(accounts.count)):
-        make_loud(book, row)
+    for account_row in loud_accounts(book, np.arange(accounts.count), row):
+        make_loud(book, account_row)
     untouched = (
-        (positions.quantity_bp[every] == quantity)
-        & (positions.basis_cents[every] == basis)
-        & (positions.realized_cents[every] == positions.valued_realized_cents[every])
+        (positions.quantity_bp[row] == quantity)
+        & (positions.basis_cents[row] == basis)
+        & (positions.realized_cents[row] == positions.valued_realized_cents[row])
     )
     marks = saved.marks
     set_again = (
@@ -129,26 +112,29 @@ def restore(
     # A position that no valuation has seen must be seen by the next, though it may be back where it began.
     return (
         np.flatnonzero(saved.accounts.dirty),
-        np.flatnonzero(~untouched | ~positions.listed[every]),
+        row[~untouched | ~positions.listed[row]],
         np.flatnonzero(marks.changed),
         np.flatnonzero(set_again),
     )
 
 
-def loud_accounts(book: Book, account_row: Int64Array) -> list[int]:
-    """Those of some accounts that are not quiet (``bounds``), judged by their live numbers."""
+def loud_accounts(book: Book, account_row: Int64Array, position_row: Int64Array) -> list[int]:
+    """
+    Those of some accounts that are not quiet (``bounds``), judged by their live numbers.
+
+    Args:
+        position_row: All positions of theirs.
+    """
     accounts, positions, symbols = book.accounts, book.positions, book.symbols
-    every = slice(0, positions.count)
-    shares = np.abs(positions.quantity_bp[every]) // BP_PER_SHARE + 1
-    price = np.maximum(symbols.price_cents[positions.symbol_row[every]], 1)
+    shares = np.abs(positions.quantity_bp[position_row]) // BP_PER_SHARE + 1
+    price = np.maximum(symbols.price_cents[positions.symbol_row[position_row]], 1)
     loud_positions = (shares > QUIET_POSITION_CENTS // price - 1) | (
-        np.abs(positions.basis_cents[every]) >= QUIET_POSITION_CENTS
+        np.abs(positions.basis_cents[position_row]) >= QUIET_POSITION_CENTS
     )
-    loud = np.zeros(accounts.count, np.bool_)
-    loud[positions.account_row[every][loud_positions]] = True
+    loud = np.zeros(len(account_row), np.bool_)
     for money in (accounts.cash_cents, accounts.net_flow_cents, accounts.realized_cents):
-        loud |= np.abs(money[: accounts.count]) >= QUIET_MONEY_CENTS
-    rows: list[int] = account_row[loud[account_row]].tolist()
+        loud |= np.abs(money[account_row]) >= QUIET_MONEY_CENTS
+    rows: list[int] = np.union1d(positions.account_row[position_row[loud_positions]], account_row[loud]).tolist()
     return rows
 
 
@@ -156,7 +142,7 @@ def digest(exported: EngineState) -> str:
     """SHA-256, as hex, of everything that events decide: rows by id, without clock times and versions."""
     sha = hashlib.sha256()
     meta = exported.meta
-    sha.update(np.array([meta.tick, meta.session_start_ms, meta.tick_timed], "<i8").tobytes())
+    sha.update(np.array([meta.tick, meta.session_start_ms, meta.tick_time_ms], "<i8").tobytes())
     timeless = {"updated_ms", "mark_time_ms", "valued_time_ms"}
     tables: list[tuple[Columns, tuple[Int64Array, ...]]] = [
         (exported.accounts, (exported.accounts.account_id,)),
@@ -186,8 +172,7 @@ def _restore_marks(book: Book, marks: MarkColumns) -> None:
 
 def _restore_accounts(book: Book, saved: AccountColumns) -> None:
     accounts = book.accounts
-    for account_id in saved.account_id.tolist():
-        book.add_account(account_id)
+    book.add_accounts(saved.account_id)
     every = slice(0, accounts.count)
     accounts.cash_cents[every] = saved.cash_cents
     accounts.net_flow_cents[every] = saved.net_flow_cents
@@ -197,24 +182,24 @@ def _restore_accounts(book: Book, saved: AccountColumns) -> None:
     accounts.has_base[every] = saved.has_base != 0
 
 
-def _restore_positions(book: Book, saved: PositionColumns) -> None:
-    positions = book.positions
-    for account_id, symbol_id in zip(saved.account_id.tolist(), saved.symbol_id.tolist(), strict=True):
-        book.add_position(book.account_row[account_id], book.symbol_row[symbol_id])
-    every = slice(0, positions.count)
-    positions.quantity_bp[every] = saved.quantity_bp
-    positions.basis_cents[every] = saved.basis_cents
-    positions.realized_cents[every] = saved.realized_cents
-    positions.valued_quantity_bp[every] = saved.valued_quantity_bp
-    positions.valued_basis_cents[every] = saved.valued_basis_cents
-    positions.valued_realized_cents[every] = saved.valued_realized_cents
-    positions.updated_ms[every] = saved.updated_ms
-    positions.listed[every] = saved.listed != 0
-    np.maximum.at(book.symbols.quantity_bp_max, positions.symbol_row[every], np.abs(saved.quantity_bp))
+def _restore_positions(book: Book, saved: PositionColumns) -> Int64Array:
+    symbol_row = book.symbol_index.find(saved.symbol_id)
+    book.expect_positions(symbol_row)
+    row, positions = book.add_positions(book.account_index.find(saved.account_id), symbol_row), book.positions
+    positions.quantity_bp[row] = saved.quantity_bp
+    positions.basis_cents[row] = saved.basis_cents
+    positions.realized_cents[row] = saved.realized_cents
+    positions.valued_quantity_bp[row] = saved.valued_quantity_bp
+    positions.valued_basis_cents[row] = saved.valued_basis_cents
+    positions.valued_realized_cents[row] = saved.valued_realized_cents
+    positions.updated_ms[row] = saved.updated_ms
+    positions.listed[row] = saved.listed != 0
+    np.maximum.at(book.symbols.quantity_bp_max, symbol_row, np.abs(saved.quantity_bp))
+    return row
 
 
 def _restore_latest(book: Book, saved: SnapshotColumns) -> None:
     assert len(saved) == book.accounts.count, "every account has a newest snapshot"
-    row = np.array([book.account_row[account_id] for account_id in saved.account_id.tolist()], np.int64)
+    row = book.account_index.find(saved.account_id)
     for column, values in zip(latest_columns(book), astuple(saved), strict=True):
         column[row] = values

@@ -1,104 +1,133 @@
 """
-Rows of integer columns that grow: accounts, positions, symbols, and the indexes between them. Pure.
+Rows of integer columns that grow: accounts, positions, symbols. Pure.
 
-Lives here: where a number is. Not here: what it means (``accounting``, ``valuation``). A row, once given, keeps its
-number for the life of the process; a closed position keeps its row.
+Lives here: what a row holds, and how rows lie in memory. Not here: the ways between rows (``book``), and what the
+numbers mean (``accounting``, ``valuation``). A row, once given, keeps its number for the life of the process; a closed
+position keeps its row.
+
+All columns of one element type are one block, which kernels take as a whole and index by ``Table.at``. Accounts
+lie row by row: a valuation reads most of an account, and few of them. Positions lie column by column: a price reads few
+of their numbers, and all holders of a symbol, whose rows are neighbours (``book``).
 """
 
-from typing import ClassVar, get_type_hints
+from typing import Any, ClassVar, Final, NamedTuple, get_type_hints
 
 import numpy as np
+import numpy.typing as npt
+from numba import types
 
-from evs_server.engine.accounting import Lot
-from evs_server.limits import SYMBOLS_MAX
-from evs_server.model import BoolArray, Int32Array, Int64Array, MarkSource
+from evs_server.engine.compiled import tuple_of
+from evs_server.model import BoolArray, Int32Array, Int64Array
 
-_FIRST_CAPACITY = 64
-_SYMBOL_BITS = SYMBOLS_MAX.bit_length()
-NO_ROW = -1
+NO_ROW: Final = -1
+_FIRST_CAPACITY: Final = 64
+_DOUBLED_UP_TO: Final = 65_536
+"""Rows up to which a table grows by doubling, and by a quarter beyond: spare rows are memory, too."""
+_LINE_BYTES: Final = 64
+"""What a processor fetches at a time."""
+
+
+class Blocks(NamedTuple):
+    """
+    A table as kernels take it.
+
+    Attributes:
+        int64: The block of all int64 columns: ``[column, row]``, or ``[row, column]`` where rows lie together.
+        int32: The same of int32.
+        flag: The same of bool.
+        tally: How many rows have been given, as an array of one.
+    """
+
+    int64: npt.NDArray[np.int64]
+    int32: npt.NDArray[np.int32]
+    flag: npt.NDArray[np.bool_]
+    tally: npt.NDArray[np.int64]
+
+
+BLOCKS: Final = tuple_of(Blocks, types.int64[:, ::1], types.int32[:, ::1], types.boolean[:, ::1], types.int64[::1])
+"""``Blocks`` in the signature of a kernel."""
 
 
 class Table:
     """
-    Parallel columns of one length, grown by doubling.
+    Columns of one length.
 
     Subclasses declare their columns as annotations; the element type follows from the annotation. Columns are longer
     than ``count``: slice with ``[:count]`` before working on all rows.
+
+    Attributes:
+        blocks: Its columns and its count for kernels; others once the table has grown.
     """
 
-    count: int
+    by_row: ClassVar[bool] = False
+    blocks: Blocks
     _element: ClassVar[dict[object, type]] = {Int64Array: np.int64, Int32Array: np.int32, BoolArray: np.bool_}
 
     def __init__(self) -> None:
-        self.count = 0
-        hints = get_type_hints(type(self))
-        self._names = tuple(name for name, hint in hints.items() if hint in self._element)
-        for name in self._names:
-            setattr(self, name, np.zeros(_FIRST_CAPACITY, self._element[hints[name]]))
+        self._tally = np.zeros(1, np.int64)
+        self._capacity = 0
+        self._allocate(_FIRST_CAPACITY)
+
+    @property
+    def count(self) -> int:
+        """How many rows have been given."""
+        return self._tally.item(0)
+
+    @property
+    def capacity(self) -> int:
+        """How many rows there is room for."""
+        return self._capacity
+
+    @classmethod
+    def at(cls, name: str) -> int:
+        """The place of a column in the block of its element type."""
+        return cls._names(get_type_hints(cls)[name]).index(name)
 
     def extend(self, row_count: int) -> int:
         """Append rows of zeros; the number of the first."""
         first = self.count
-        self.count += row_count
-        capacity = len(getattr(self, self._names[0]))
-        if self.count > capacity:
-            while capacity < self.count:
-                capacity *= 2
-            for name in self._names:
-                column = getattr(self, name)
-                grown = np.zeros(capacity, column.dtype)
-                grown[:first] = column[:first]
-                setattr(self, name, grown)
+        self.reserve(first + row_count)
+        self._tally[0] = first + row_count
         return first
 
+    def reserve(self, row_count: int) -> None:
+        """Have room for so many rows in all."""
+        if row_count > self._capacity:
+            grown = self._capacity * 2 if self._capacity < _DOUBLED_UP_TO else self._capacity * 5 // 4
+            self._allocate(max(row_count, grown))
 
-class RowSet:
-    """A set of row numbers that is cheap to add to, one by one or as an array, and is drained as a whole."""
+    def _allocate(self, capacity: int) -> None:
+        int64, int32, flag = (self._grown(hint, capacity) for hint in self._element)
+        self.blocks = Blocks(int64, int32, flag, self._tally)
+        self._capacity = capacity
 
-    def __init__(self) -> None:
-        self._member: BoolArray = np.zeros(_FIRST_CAPACITY, np.bool_)
-        self._rows: list[int] = []
+    def _grown(self, hint: object, capacity: int) -> npt.NDArray[Any]:
+        """The columns of one element type, with what they hold, and with more room."""
+        names = self._names(hint)
+        block = self._block(len(names), capacity, self._element[hint])
+        for index, name in enumerate(names):
+            column = block[:, index] if self.by_row else block[index]
+            if self._capacity:
+                column[: self._capacity] = getattr(self, name)
+            setattr(self, name, column)
+        return block
 
-    def __len__(self) -> int:
-        return len(self._rows)
+    @classmethod
+    def _names(cls, hint: object) -> list[str]:
+        return [name for name, its in get_type_hints(cls).items() if its == hint]
 
-    def __contains__(self, row: int) -> bool:
-        return row < len(self._member) and bool(self._member[row])
-
-    def add(self, row: int) -> None:
-        """Add one row."""
-        if row >= len(self._member):
-            self._grow(row)
-        if not self._member[row]:
-            self._member[row] = True
-            self._rows.append(row)
-
-    def update(self, row: Int64Array | Int32Array) -> None:
-        """Add rows; repeats are fine."""
-        if not len(row):
-            return
-        highest = int(row.max())
-        if highest >= len(self._member):
-            self._grow(highest)
-        fresh = np.unique(row[~self._member[row]])
-        self._member[fresh] = True
-        self._rows.extend(fresh.tolist())
-
-    def rows(self) -> Int64Array:
-        """The rows, ascending."""
-        return np.sort(np.array(self._rows, np.int64))
-
-    def drain(self) -> Int64Array:
-        """The rows, ascending; the set is empty afterwards."""
-        drained = self.rows()
-        self._member[drained] = False
-        self._rows = []
-        return drained
-
-    def _grow(self, row: int) -> None:
-        grown = np.zeros(max(row + 1, 2 * len(self._member)), np.bool_)
-        grown[: len(self._member)] = self._member
-        self._member = grown
+    @classmethod
+    def _block(cls, column_count: int, capacity: int, element: type) -> npt.NDArray[Any]:
+        if not cls.by_row:
+            return np.zeros((column_count, capacity), element)
+        # A row must not begin in the middle of a line: it would take one more to read.
+        columns_a_line = _LINE_BYTES // np.dtype(element).itemsize
+        width = column_count
+        if column_count > columns_a_line // 2:
+            width = -(-column_count // columns_a_line) * columns_a_line
+        block: npt.NDArray[Any] = np.zeros(width * capacity + columns_a_line, element)
+        skipped = -block.ctypes.data % _LINE_BYTES // block.itemsize
+        return block[skipped : skipped + width * capacity].reshape(capacity, width)
 
 
 class Accounts(Table):
@@ -107,8 +136,10 @@ class Accounts(Table):
 
     ``cash``, ``net_flow`` and ``realized`` are live. ``position_value`` and ``unrealized`` are sums over the
     account's positions as of its newest valuation, kept apart from each other so that the identity compares four
-    independent terms.
+    independent terms. Trades of an ``exact`` account are left to whoever asked for that, one by one (``trading``).
     """
+
+    by_row = True
 
     account_id: Int64Array
     cash_cents: Int64Array
@@ -118,16 +149,20 @@ class Accounts(Table):
     unrealized_cents: Int64Array
     base_equity_cents: Int64Array
     base_net_flow_cents: Int64Array
-    has_base: BoolArray
-    loud: BoolArray
     unpriced_count: Int32Array
     stale_count: Int32Array
     position_count: Int32Array
     first_position_row: Int32Array
+    has_base: BoolArray
+    loud: BoolArray
+    exact: BoolArray
+    exact_with_fee: BoolArray
 
 
 class Latest(Table):
     """The newest snapshot of each account, by account row; fields as in ``model.SnapshotColumns``."""
+
+    by_row = True
 
     account_id: Int64Array
     version: Int64Array
@@ -145,7 +180,11 @@ class Latest(Table):
 
 
 class Positions(Table):
-    """One row per account and symbol ever traded: live, and (``valued_``) as of the account's newest valuation."""
+    """
+    One row per account and symbol ever traded: live, and (``valued_``) as of the account's newest valuation.
+
+    Some rows are spare: their ``account_row`` is ``NO_ROW``, and all else of them is 0.
+    """
 
     account_row: Int32Array
     symbol_row: Int32Array
@@ -162,7 +201,11 @@ class Positions(Table):
 
 
 class Symbols(Table):
-    """One row per symbol: its live mark, and (``valued_``) the one of the last completed tick. Price 0 is no price."""
+    """
+    One row per symbol: its live mark, and (``valued_``) the one of the last completed tick. Price 0 is no price.
+
+    ``moving`` is set while a pass is made, for the symbols whose holders it values.
+    """
 
     symbol_id: Int64Array
     price_cents: Int64Array
@@ -171,115 +214,21 @@ class Symbols(Table):
     valued_price_cents: Int64Array
     valued_source: Int64Array
     valued_time_ms: Int64Array
+    quantity_bp_max: Int64Array
+    first_segment: Int32Array
+    last_segment: Int32Array
+    position_count: Int32Array
     stale: BoolArray
     loud: BoolArray
-    quantity_bp_max: Int64Array
+    moving: BoolArray
 
 
-class Book:
-    """
-    All tables and the ways between them.
+class Segments(Table):
+    """Neighbouring rows of positions, all of one symbol; the first ``used`` of them are taken."""
 
-    ``account_row`` and ``symbol_row`` go from ids to rows. An account's positions are a chain of rows; a symbol's
-    positions, open or closed, an array.
-    """
+    by_row = True
 
-    def __init__(self) -> None:
-        self.accounts = Accounts()
-        self.latest = Latest()
-        self.positions = Positions()
-        self.symbols = Symbols()
-        self.account_row: dict[int, int] = {}
-        self.symbol_row: dict[int, int] = {}
-        self._position_row: dict[int, int] = {}
-        self._holder_row: list[Int32Array] = []
-        self._holder_count: list[int] = []
-
-    def add_account(self, account_id: int) -> int:
-        """A row for an account that has none."""
-        assert account_id not in self.account_row
-        row = self.accounts.extend(1)
-        same_row = self.latest.extend(1)
-        assert row == same_row, "an account and its newest snapshot share a row"
-        self.accounts.account_id[row] = self.latest.account_id[row] = account_id
-        self.accounts.first_position_row[row] = NO_ROW
-        self.account_row[account_id] = row
-        return row
-
-    def symbol_row_or_new(self, symbol_id: int) -> int:
-        """The row of a symbol, made if there is none."""
-        row = self.symbol_row.get(symbol_id, NO_ROW)
-        if row == NO_ROW:
-            row = self.symbols.extend(1)
-            self.symbols.symbol_id[row] = symbol_id
-            self.symbol_row[symbol_id] = row
-            self._holder_row.append(np.zeros(4, np.int32))
-            self._holder_count.append(0)
-        return row
-
-    def position_row(self, account_row: int, symbol_row: int) -> int:
-        """The row of an account's position in a symbol, or ``NO_ROW``."""
-        if symbol_row == NO_ROW:
-            return NO_ROW
-        return self._position_row.get(account_row << _SYMBOL_BITS | symbol_row, NO_ROW)
-
-    def add_position(self, account_row: int, symbol_row: int) -> int:
-        """A row for a position that has none."""
-        row = self.positions.extend(1)
-        self._position_row[account_row << _SYMBOL_BITS | symbol_row] = row
-        self.positions.account_row[row] = account_row
-        self.positions.symbol_row[row] = symbol_row
-        self.positions.next_row[row] = self.accounts.first_position_row[account_row]
-        self.accounts.first_position_row[account_row] = row
-        self.accounts.position_count[account_row] += 1
-        count = self._holder_count[symbol_row]
-        holders = self._holder_row[symbol_row]
-        if count == len(holders):
-            holders = self._holder_row[symbol_row] = np.concatenate([holders, np.zeros_like(holders)])
-        holders[count] = row
-        self._holder_count[symbol_row] = count + 1
-        return row
-
-    def position_rows_of_account(self, account_row: int) -> list[int]:
-        """The rows of an account's positions, newest first."""
-        rows = []
-        row = self.accounts.first_position_row.item(account_row)
-        while row != NO_ROW:
-            rows.append(row)
-            row = self.positions.next_row.item(row)
-        return rows
-
-    def position_rows_of_symbol(self, symbol_row: int) -> Int32Array:
-        """The rows of all positions in a symbol, open and closed, in the order they were opened."""
-        return self._holder_row[symbol_row][: self._holder_count[symbol_row]]
-
-    def position_rows_of_symbols(self, symbol_row: Int64Array) -> Int32Array:
-        """The rows of all positions in any of the symbols."""
-        if not len(symbol_row):
-            return np.empty(0, np.int32)
-        return np.concatenate([self.position_rows_of_symbol(row) for row in symbol_row.tolist()])
-
-    def open_position_rows_of_symbols(self, symbol_row: Int64Array) -> Int64Array:
-        """The rows of all positions in any of the symbols that are open, by their live numbers."""
-        rows = self.position_rows_of_symbols(symbol_row)
-        is_open: BoolArray = self.positions.quantity_bp[rows] != 0
-        return rows[is_open].astype(np.int64)
-
-    def trades_make_the_mark(self, symbol_row: int) -> bool:
-        """Whether a symbol's trades move its mark: until it is set by ``OnPriceUpdated`` (DESIGN 2.3)."""
-        return symbol_row == NO_ROW or self.symbols.source.item(symbol_row) != MarkSource.MARK
-
-    def lot(self, position_row: int) -> Lot:
-        """A position's live numbers; an empty lot for ``NO_ROW``."""
-        if position_row == NO_ROW:
-            return Lot()
-        positions = self.positions
-        return Lot(
-            positions.quantity_bp.item(position_row),
-            positions.basis_cents.item(position_row),
-            positions.realized_cents.item(position_row),
-        )
-
-    def price_of(self, symbol_row: int) -> int:
-        """A symbol's live mark in cents; 0 if it has none."""
-        return self.symbols.price_cents.item(symbol_row) if symbol_row != NO_ROW else 0
+    first_row: Int32Array
+    size: Int32Array
+    used: Int32Array
+    next_segment: Int32Array

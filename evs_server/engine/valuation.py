@@ -2,7 +2,7 @@
 The valuation pass: from what changed to snapshots, as columns. Pure.
 
 ``revalue`` brings the values of changed positions and their accounts' sums up to date; ``appraise`` turns accounts into
-snapshots. Together they are the one valuation path that serves streams, reads and rows.
+snapshots. Together they are the one valuation path that serves streams, reads and rows. The loops are in ``passes``.
 
 A worked example, in cents: 1,000,000 deposited, 100 shares bought at 5,000, mark now 6,000. The position's value goes
 from 500,000 to 600,000; the account's sums follow by +100,000 each; equity = 500,000 + 600,000 = 1,100,000; and
@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evs_server.engine.arithmetic import notional, percent_e4
-from evs_server.engine.tables import Book
-from evs_server.model import Flag, Int32Array, Int64Array, Valuation
+from evs_server.engine import passes
+from evs_server.engine.arithmetic import notional
+from evs_server.engine.book import Book
+from evs_server.engine.changes import Changes
+from evs_server.model import Flag, Int64Array, Valuation
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,51 +49,37 @@ def age_marks(book: Book, price_cents: Int64Array, mark_time_ms: Int64Array, old
         mark_time_ms: By symbol row, when they were last set.
         oldest_ms: Marks older than this are stale.
     """
-    accounts, positions, symbols = book.accounts, book.positions, book.symbols
-    every = slice(0, symbols.count)
-    stale = (mark_time_ms[every] < oldest_ms) & (price_cents[every] > 0)
-    turned = np.flatnonzero(stale != symbols.stale[every])
-    symbols.stale[every] = stale
-    row = book.position_rows_of_symbols(turned)
-    row = row[positions.valued_quantity_bp[row] != 0]
-    change = np.where(stale[positions.symbol_row[row]], 1, -1).astype(np.int32)
-    np.add.at(accounts.stale_count, positions.account_row[row], change)
+    passes.age_marks(
+        book.accounts.blocks, book.positions.blocks, book.symbols.blocks, book.segments.blocks,
+        price_cents, mark_time_ms, oldest_ms,
+    )  # fmt: skip
 
 
-def revalue(book: Book, position_row: Int64Array, price_cents: Int64Array) -> None:
+def revalue_loaded(book: Book, position_row: Int64Array) -> None:
+    """Value positions that were taken in between two ticks, at the marks of the last completed one."""
+    passes.revalue_loaded(book.accounts.blocks, book.positions.blocks, book.symbols.blocks, position_row)
+
+
+def revalue(book: Book, changes: Changes, oldest_ms: int) -> tuple[int, Int64Array]:
     """
-    Take over the live numbers of some positions, value them, and move their accounts' sums by what that changes.
+    Bring all that is marked up to date at the live marks: the age of marks, positions, and their accounts' sums.
+
+    Nothing is marked afterwards; what was has to be saved.
 
     Args:
-        position_row: Each at most once; every position that traded, and every holder of a symbol whose mark changed.
-        price_cents: By symbol row, the prices to value at: the live marks, or the valued ones for an account that is
-        loaded
-            between two ticks. Their age has been judged.
+        oldest_ms: Marks older than this are stale.
+
+    Returns:
+        How many positions were valued; and the rows of the accounts to appraise, ascending: the dirty ones, and all
+        that hold a moved symbol. They hold until the next pass.
     """
-    accounts, positions, symbols = book.accounts, book.positions, book.symbols
-    row = position_row
-    symbol_row = positions.symbol_row[row]
-    account_row = positions.account_row[row]
-    quantity, basis = positions.quantity_bp[row], positions.basis_cents[row]
-    was_open, is_open = positions.valued_quantity_bp[row] != 0, quantity != 0
-    was_unpriced = was_open & (symbols.valued_price_cents[symbol_row] == 0)
-    is_unpriced = is_open & (price_cents[symbol_row] == 0)
-    opened = is_open.astype(np.int32) - was_open
-    value = position_values(quantity, price_cents[symbol_row], basis)
-    value_change = value - positions.value_cents[row]
-    np.add.at(accounts.position_value_cents, account_row, value_change)
-    np.add.at(accounts.unrealized_cents, account_row, value_change - (basis - positions.valued_basis_cents[row]))
-    np.add.at(accounts.unpriced_count, account_row, is_unpriced.astype(np.int32) - was_unpriced)
-    np.add.at(accounts.stale_count, account_row, opened * symbols.stale[symbol_row])
-    positions.value_cents[row] = value
-    positions.valued_quantity_bp[row] = quantity
-    positions.valued_basis_cents[row] = basis
-    positions.valued_realized_cents[row] = positions.realized_cents[row]
-    positions.listed[row] = True
+    account_row = changes.room_for_accounts()
+    counts = passes.revalue(book.tables(), changes.marked(), account_row, oldest_ms)
+    return counts[0], account_row[: counts[1]]
 
 
 def take_over_marks(book: Book, symbol_row: Int64Array) -> None:
-    """Make the live marks of some symbols the valued ones; after ``revalue``."""
+    """Make the live marks of some symbols the valued ones; after all that they value is revalued."""
     symbols = book.symbols
     symbols.valued_price_cents[symbol_row] = symbols.price_cents[symbol_row]
     symbols.valued_source[symbol_row] = symbols.source[symbol_row]
@@ -105,22 +93,13 @@ def sum_from_scratch(book: Book) -> tuple[Int64Array, Int64Array]:
     Returns:
         Cents, twice; shape ``(accounts.count,)``, by account row.
     """
-    positions, symbols = book.positions, book.symbols
-    every = slice(0, positions.count)
-    account_row = positions.account_row[every]
-    value = position_values(
-        positions.valued_quantity_bp[every],
-        symbols.valued_price_cents[positions.symbol_row[every]],
-        positions.valued_basis_cents[every],
-    )
     position_value = np.zeros(book.accounts.count, np.int64)
     unrealized = np.zeros(book.accounts.count, np.int64)
-    np.add.at(position_value, account_row, value)
-    np.add.at(unrealized, account_row, value - positions.valued_basis_cents[every])
+    passes.sum_positions(book.positions.blocks, book.symbols.valued_price_cents, position_value, unrealized)
     return position_value, unrealized
 
 
-def appraise(book: Book, account_row: Int64Array, stamp: Stamp) -> tuple[Valuation, Int32Array]:
+def appraise(book: Book, changes: Changes, account_row: Int64Array, stamp: Stamp) -> tuple[Valuation, int]:
     """
     Snapshots of some accounts, which become their newest; a first fully priced one becomes an account's base.
 
@@ -128,35 +107,15 @@ def appraise(book: Book, account_row: Int64Array, stamp: Stamp) -> tuple[Valuati
         account_row: Ascending, each once; their positions are revalued.
 
     Returns:
-        The pass, in the order given, and the rows of accounts that were given their base by it.
+        The pass, in the order given, and how many of its snapshots violate the identity.
     """
-    accounts = book.accounts
-    row = account_row
-    cash, net_flow = accounts.cash_cents[row], accounts.net_flow_cents[row]
-    realized, unrealized = accounts.realized_cents[row], accounts.unrealized_cents[row]
-    position_value = accounts.position_value_cents[row]
-    equity = cash + position_value
-    priced = accounts.unpriced_count[row] == 0
-    new_base = row[~accounts.has_base[row] & priced]
-    accounts.base_equity_cents[new_base] = accounts.cash_cents[new_base] + accounts.position_value_cents[new_base]
-    accounts.base_net_flow_cents[new_base] = accounts.net_flow_cents[new_base]
-    accounts.has_base[new_base] = True
-    has_base = accounts.has_base[row]
-    base_profit = accounts.base_equity_cents[row] - accounts.base_net_flow_cents[row]
-    day_change = np.where(has_base, equity - net_flow - base_profit, 0)
-    base = equity - day_change
-    flags = np.full(len(row), stamp.flags, np.int64)
-    flags |= np.where(priced, 0, int(Flag.UNPRICED))
-    flags |= np.where(accounts.stale_count[row] > 0, int(Flag.STALE_PRICE), 0)
-    flags |= np.where(has_base & (base > 0), 0, int(Flag.NO_BASE))
-    flags |= np.where(equity - net_flow == realized + unrealized, 0, int(Flag.IDENTITY_VIOLATED))
-    valuation = Valuation(
-        stamp.version, stamp.tick, stamp.timestamp_ms,
-        accounts.account_id[row], equity, cash, position_value, day_change, percent_e4(day_change, base),
-        unrealized, realized, net_flow, flags,
+    out = np.empty((passes.SNAPSHOT_COLUMNS, len(account_row)), np.int64)
+    changes.unsaved.accounts.reserve(book.accounts.count)
+    violation_count = passes.appraise(
+        book.accounts.blocks, book.latest.blocks, account_row,
+        (stamp.version, stamp.tick, stamp.timestamp_ms, stamp.flags), out, changes.unsaved.accounts.words,
     )  # fmt: skip
-    remember(book, row, valuation)
-    return valuation, new_base.astype(np.int32)
+    return Valuation(stamp.version, stamp.tick, stamp.timestamp_ms, *out), violation_count
 
 
 def close_session(book: Book, stamp: Stamp) -> tuple[Valuation, Int64Array]:
@@ -188,23 +147,21 @@ def close_session(book: Book, stamp: Stamp) -> tuple[Valuation, Int64Array]:
         accounts.account_id[every].copy(), equity, cash, position_value, zero, zero,
         unrealized, realized, net_flow, flags, session_roll=True,
     )  # fmt: skip
-    rows = np.arange(accounts.count)
-    remember(book, rows, valuation)
-    return valuation, rows[~held]
+    _remember_all(book, valuation)
+    return valuation, np.flatnonzero(~held)
 
 
-def remember(book: Book, account_row: Int64Array, valuation: Valuation) -> None:
-    """Make a pass's snapshots the newest of their accounts."""
-    latest = book.latest
-    latest.version[account_row] = valuation.version
-    latest.tick[account_row] = valuation.tick
-    latest.timestamp_ms[account_row] = valuation.timestamp_ms
-    latest.equity_cents[account_row] = valuation.equity_cents
-    latest.cash_cents[account_row] = valuation.cash_cents
-    latest.position_value_cents[account_row] = valuation.position_value_cents
-    latest.day_change_cents[account_row] = valuation.day_change_cents
-    latest.day_change_percent_e4[account_row] = valuation.day_change_percent_e4
-    latest.unrealized_cents[account_row] = valuation.unrealized_cents
-    latest.realized_cents[account_row] = valuation.realized_cents
-    latest.net_flow_cents[account_row] = valuation.net_flow_cents
-    latest.flags[account_row] = valuation.flags
+def _remember_all(book: Book, valuation: Valuation) -> None:
+    every, latest = slice(0, book.accounts.count), book.latest
+    latest.version[every] = valuation.version
+    latest.tick[every] = valuation.tick
+    latest.timestamp_ms[every] = valuation.timestamp_ms
+    latest.equity_cents[every] = valuation.equity_cents
+    latest.cash_cents[every] = valuation.cash_cents
+    latest.position_value_cents[every] = valuation.position_value_cents
+    latest.day_change_cents[every] = valuation.day_change_cents
+    latest.day_change_percent_e4[every] = valuation.day_change_percent_e4
+    latest.unrealized_cents[every] = valuation.unrealized_cents
+    latest.realized_cents[every] = valuation.realized_cents
+    latest.net_flow_cents[every] = valuation.net_flow_cents
+    latest.flags[every] = valuation.flags

@@ -3,7 +3,7 @@
 from dataclasses import fields
 
 from evs_server.engine.arithmetic import divide_toward_zero
-from evs_server.engine.tables import Book
+from evs_server.engine.book import Book
 from evs_server.limits import BP_PER_SHARE
 from evs_server.model import Int64Array, MarkSource, PositionView, Snapshot, SnapshotColumns
 
@@ -17,6 +17,14 @@ def snapshot(book: Book, account_id: int) -> Snapshot | None:
 def snapshots(book: Book) -> SnapshotColumns:
     """Copies of every account's newest snapshot, by account row."""
     return SnapshotColumns(*(column[: book.accounts.count].copy() for column in latest_columns(book)))
+
+
+def session_base(book: Book, account_id: int) -> tuple[int, int] | None:
+    """Equity and net flow from which an account's day change counts, or None if it has no base yet."""
+    row, accounts = book.account_row[account_id], book.accounts
+    if not accounts.has_base[row]:
+        return None
+    return accounts.base_equity_cents.item(row), accounts.base_net_flow_cents.item(row)
 
 
 def latest_columns(book: Book) -> tuple[Int64Array, ...]:

@@ -74,6 +74,9 @@ class Clearing:
         self._settled.restore(recovered.settlements, recovered.unannounced)
         self._newcomers.restore(recovered.newcomers)
         self.parked.restore(recovered.parked)
+        for columns in (recovered.unannounced, recovered.parked, recovered.newcomers):
+            for account_id in columns.account_id.tolist():
+                self._heed(account_id)
 
     def capture(self) -> Cleared:
         """What changed since the last capture."""
@@ -104,6 +107,7 @@ class Clearing:
             self.parked.require_room()
             self._engine.observe_price(trade.symbol_id, trade.price_cents, now_ms)
             self.parked.park_trade(account_id, *trade)
+            self._heed(account_id)
         else:
             self._clear_trade(account_id, trade, now_ms, moves_mark=True)
 
@@ -124,6 +128,7 @@ class Clearing:
             self._settle_flows(account, [amount_cents])
         else:
             self.parked.park_flow(account_id, amount_cents)
+        self._heed(account_id)
 
     def is_doubtful(self, account_id: int, now_ms: int) -> bool:
         """Whether a flow of an account is to be held against the exchange's tables, and nothing waits for that yet."""
@@ -142,6 +147,7 @@ class Clearing:
         for account in accounts:
             self._settled.expect(account.account_id, account.trades)
             self._newcomers.welcome(account, now_ms)
+            self._heed(account.account_id)
         return valuation
 
     def import_exchange(self, tables: ExchangeImport, now_ms: int) -> Valuation:
@@ -158,6 +164,7 @@ class Clearing:
             tables.recent_account_id.tolist(), tables.recent_trade_id.tolist(), strict=True
         ):
             self._settled.expect(account_id, [SettledTrade(trade_id, 0, Side.BUY, 0, 0)])
+            self._heed(account_id)
         return valuation
 
     def resolve(self, account: ExchangeAccount, last_parked_id: int, now_ms: int) -> None:
@@ -183,6 +190,7 @@ class Clearing:
                 self._book(account.account_id, sum(flows))
         except OutOfBounds as error:
             self._give_up(account.account_id, error)
+        self._heed(account.account_id)
 
     def resolve_unseen(self, account_id: int, last_parked_id: int, now_ms: int) -> None:
         """Take up the parked events of a known account that the exchange's tables have no longer, as announced."""
@@ -226,6 +234,7 @@ class Clearing:
         """How many parked events of an account that does not exist were given up, and counted."""
         dropped = len(self.parked.release(account_id, last_parked_id))
         self.dropped_count += dropped
+        self._heed(account_id)
         return dropped
 
     # --- corrections -----------------------------------------------------------------------------------------
@@ -237,6 +246,7 @@ class Clearing:
             self._settled.expect(correction.account_id, correction.trades)
             self._newcomers.hold(correction.account_id, funding_cents(account), now_ms)
             self._newcomers.keep(correction.account_id)
+            self._heed(correction.account_id)
 
     def applied_ids(self, account_id: int, trades: Sequence[SettledTrade]) -> set[int]:
         """Ids of those of an account's trades that are known to be in its books; others may be, too."""
@@ -275,6 +285,16 @@ class Clearing:
         else:
             self._engine.mark_dirty(account_id)
 
+    def _heed(self, account_id: int) -> None:
+        """
+        Have an account's trades come one by one while they are more than a change of its books.
+
+        Called after whatever may make it so, or no longer: an account may be heeded needlessly, never too little.
+        """
+        if self._engine.knows(account_id):
+            always = self._settled.expects(account_id) or self.parked.holds(account_id)
+            self._engine.heed(account_id, always=always, with_fee=self._newcomers.known_cents(account_id) is not None)
+
     def _must_wait(self, account_id: int) -> bool:
         return self.parked.holds(account_id) or not self._engine.knows(account_id)
 
@@ -286,6 +306,7 @@ class Clearing:
                 account_id, symbol_id, price_cents, now_ms, fee_cents=fee_cents, moves_mark=moves_mark
             )
             self._settled.announce(account_id, loaded)
+            self._heed(account_id)
         else:
             self._engine.apply_trade(
                 account_id, symbol_id, Side(side), quantity_bp, price_cents, fee_cents, now_ms, moves_mark=moves_mark
@@ -294,6 +315,8 @@ class Clearing:
         if fee_cents and self._newcomers.holds(account_id, now_ms):
             # A fee is in the tables before it is announced, and may have been booked as money paid out.
             self._newcomers.suspect(account_id)
+        elif fee_cents:
+            self._heed(account_id)
 
     def _clear_parked(self, event: ParkedEvent, now_ms: int) -> None:
         trade = Trade(

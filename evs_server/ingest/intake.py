@@ -6,19 +6,21 @@ since the last flush is captured in one step and handed to the writer. Nothing h
 can ever see half an event. Invariant: a flush holds exactly the events up to its watermarks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
+
+import numpy as np
 
 from evs_server import failpoints
 from evs_server.engine import Engine
-from evs_server.errors import EvsError, OperatingError, Overloaded, RequestError
+from evs_server.errors import OperatingError, Overloaded, RequestError
 from evs_server.ingest.clearing import Clearing, Trade
+from evs_server.ingest.course import NO_ACCOUNTS, NOBODY, Course, Outcome
 from evs_server.ingest.sequencer import Sequencer
 from evs_server.limits import ACCOUNTS_MAX, CHECKPOINT_ROWS_MIN, CHECKPOINT_ROWS_PER_ACCOUNT, VERSION_START_BITS
 from evs_server.model import (
     Batch,
+    BoolArray,
     CashRun,
     Change,
     Correction,
@@ -36,30 +38,10 @@ from evs_server.model import (
 )
 from evs_server.ports import FlushSink, ValuationSink
 
-NOBODY: Final[Mapping[int, RequestError]] = MappingProxyType({})
-NO_ACCOUNTS: Final[Mapping[int, ExchangeAccount]] = MappingProxyType({})
+__all__ = ["Intake", "Outcome"]
 
-
-@dataclass(slots=True)
-class Outcome:
-    """
-    What became of a batch.
-
-    Attributes:
-        refusals: By index in the batch, ascending.
-        end: Index after the last event that counts; less than the batch's length only if ``error`` says why.
-        error: What ended the batch early; it and the events from ``end`` on have not consumed their sequence.
-    """
-
-    duplicate_count: int = 0
-    accounts_valued: int = 0
-    end: int = 0
-    refusals: dict[int, RequestError] = field(default_factory=dict)
-    error: EvsError | None = None
-
-    def refuse(self, index: int, error: RequestError) -> None:
-        """Take note that one event was refused for good."""
-        self.refusals[index] = error
+RUN_MIN: Final = 4
+"""A shorter run costs less one by one."""
 
 
 class Intake:
@@ -125,8 +107,10 @@ class Intake:
         start = 0
         for run in batch.runs:
             if isinstance(run, TradeRun | CashRun) and start + len(run) > first_new:
-                for index, account_id in enumerate(run.account_id.tolist(), start):
-                    if index >= first_new and index not in batch.refusals and not self.knows_of(account_id):
+                for index in self._engine.unknown(run.account_id):
+                    account_id = run.account_id.item(index)
+                    is_new = start + index >= first_new and start + index not in batch.refusals
+                    if is_new and not self.knows_of(account_id):
                         unknown.add(account_id)
             start += len(run)
         return unknown
@@ -154,7 +138,7 @@ class Intake:
         admission = self._sequencer.admit(batch)
         outcome = Outcome(admission.first_new, end=admission.end, error=admission.error)
         if admission.error is None:
-            course = _Course(batch, outcome, now_ms, refused, accounts, admission.first_new)
+            course = Course(batch, outcome, now_ms, refused, accounts, admission.first_new)
             start = 0
             for run in batch.runs:
                 first = max(admission.first_new - start, 0)
@@ -178,6 +162,10 @@ class Intake:
                 f"there would be {count} accounts, the most is {ACCOUNTS_MAX}", count=count, bound=ACCOUNTS_MAX
             )
         self._made(self._clearing.open_accounts(accounts, now_ms, degraded=self._degraded))
+
+    def parked_statistics(self) -> dict[str, int]:
+        """How many events wait for an account to be read, and for how many accounts."""
+        return self._clearing.parked.statistics()
 
     def waiting_accounts(self) -> list[int]:
         """Accounts whose events are parked until they have been read, the longest waiting first."""
@@ -277,7 +265,7 @@ class Intake:
 
     # --- inside ----------------------------------------------------------------------------------------------
 
-    def _take_run(self, run: Run, course: "_Course", start: int, first: int) -> None:
+    def _take_run(self, run: Run, course: Course, start: int, first: int) -> None:
         columns: tuple[Int64Array, ...]
         apply: Callable[..., None]
         refused = NOBODY
@@ -297,8 +285,9 @@ class Intake:
             case TickRun():
                 columns = (run.tick, run.tick_time_ms)
                 apply = self._take_tick
-        rows = zip(*(column[first:].tolist() for column in columns), strict=True)
-        for index, row in enumerate(rows, start + first):
+        apart = self._apart(run, course, start)
+        for at in self._apart_rows(run, apart, first, course.now_ms):
+            index, row = start + at, [column.item(at) for column in columns]
             refusal = course.batch.refusals.get(index) or refused.get(row[0])
             if refusal is not None:
                 course.outcome.refuse(index, refusal)
@@ -311,9 +300,39 @@ class Intake:
                 course.outcome.error, course.outcome.end = error, index
                 return
 
+    def _apart_rows(self, run: Run, apart: BoolArray, first: int, now_ms: int) -> Iterator[int]:
+        """The events of a run to be taken by themselves, each when all before it are applied."""
+        at = first
+        while at < len(run):
+            if not apart[at]:
+                end = at
+                if isinstance(run, TradeRun):
+                    end = self._engine.apply_trades(run, apart, at, now_ms)
+                elif isinstance(run, PriceRun):
+                    end = self._engine.apply_prices(run, apart, at, now_ms)
+                self._changed = self._changed or end > at
+                at = end
+            if at < len(run):
+                yield at
+            at += 1
+
+    def _apart(self, run: Run, course: Course, start: int) -> BoolArray:
+        """By event of a run, whether it must be taken by itself: it is not, or not only, a change of the books."""
+        if len(run) < RUN_MIN or not isinstance(run, TradeRun | PriceRun):
+            return np.ones(len(run), np.bool_)
+        apart = np.zeros(len(run), np.bool_)
+        apart[[index - start for index in course.batch.refusals if 0 <= index - start < len(run)]] = True
+        if isinstance(run, TradeRun):
+            apart |= self._engine.heeded(run)
+            if course.refused:
+                apart |= np.isin(run.account_id, list(course.refused))
+            if not course.batch.first_sequence:
+                apart |= run.settlement_id != 0
+        return apart
+
     def _take_trade(
         self,
-        course: "_Course",
+        course: Course,
         _index: int,
         account_id: int,
         symbol_id: int,
@@ -330,15 +349,15 @@ class Intake:
         if retried:
             self._clearing.remember(account_id, side, settlement_id)
 
-    def _take_price(self, course: "_Course", _index: int, symbol_id: int, price_cents: int) -> None:
+    def _take_price(self, course: Course, _index: int, symbol_id: int, price_cents: int) -> None:
         self._engine.apply_price(symbol_id, price_cents, course.now_ms)
         self._changed = True
 
-    def _take_cash(self, course: "_Course", _index: int, account_id: int, amount_cents: int) -> None:
+    def _take_cash(self, course: Course, _index: int, account_id: int, amount_cents: int) -> None:
         self._clearing.take_flow(account_id, amount_cents, course.now_ms, course.accounts.get(account_id))
         self._changed = True
 
-    def _take_tick(self, course: "_Course", index: int, tick: int, tick_time_ms: int) -> None:
+    def _take_tick(self, course: Course, index: int, tick: int, tick_time_ms: int) -> None:
         passes = self._engine.complete_tick(tick, tick_time_ms, course.now_ms, degraded=self._degraded)
         for made in passes:
             self._made(made)
@@ -349,7 +368,7 @@ class Intake:
         self._advance(course, index + 1)
         self.flush()
 
-    def _advance(self, course: "_Course", end: int) -> None:
+    def _advance(self, course: Course, end: int) -> None:
         if end > course.advanced:
             self._sequencer.advance(course.batch, course.advanced, end)
             self._event_count += end - course.advanced
@@ -371,15 +390,3 @@ class Intake:
         self._rows.append(valuation)
         self._rows_since_checkpoint += len(valuation)
         self._valuations.publish(valuation)
-
-
-@dataclass(slots=True)
-class _Course:
-    """One batch being applied, and how far it has come: events before ``advanced`` have consumed their sequence."""
-
-    batch: Batch
-    outcome: Outcome
-    now_ms: int
-    refused: Mapping[int, RequestError]
-    accounts: Mapping[int, ExchangeAccount]
-    advanced: int

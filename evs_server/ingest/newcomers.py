@@ -13,11 +13,16 @@ A worked example, in cents: loaded with 1,000,500 and one sale of 300, so funded
 is announced. If the tables say 1,000,200 still, it was in the cash already; if they say 1,000,400, it is booked.
 """
 
+from typing import Final
+
 import numpy as np
 
 from evs_server.engine.accounting import cash_change_cents
 from evs_server.limits import NEWCOMER_MS
 from evs_server.model import ExchangeAccount, NewcomerColumns
+
+_NONE: Final = NewcomerColumns.empty()
+"""What nearly every flush carries of them; it is made once."""
 
 
 def funding_cents(account: ExchangeAccount) -> int:
@@ -109,6 +114,8 @@ class Newcomers:
 
     def capture(self) -> NewcomerColumns:
         """What changed since the last capture."""
+        if not self._changed:
+            return _NONE
         rows = [(account_id, *self._known.get(account_id, (0, 0))) for account_id in self._changed]
         self._changed = set()
         return NewcomerColumns(*np.array(rows, np.int64).reshape(-1, 3).T)

@@ -5,7 +5,7 @@ An account's events wait in order; while one waits, all later ones of the accoun
 flushed with it, and there again after a restart.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -129,9 +129,13 @@ class Parked:
         self._added_since[event.parked_id] = event
 
 
+_NONE: Final = ParkedColumns.empty()
+"""What nearly every flush carries of them; it is made once."""
+
+
 def _arrays(columns: ParkedColumns) -> list[np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
     return [getattr(columns, name) for name in ParkedEvent._fields]
 
 
 def _columns(events: list[ParkedEvent]) -> ParkedColumns:
-    return ParkedColumns(*np.array(events, np.int64).reshape(-1, len(ParkedEvent._fields)).T)
+    return ParkedColumns(*np.array(events, np.int64).reshape(-1, len(ParkedEvent._fields)).T) if events else _NONE

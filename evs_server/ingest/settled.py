@@ -6,6 +6,7 @@ loaded with, to skip their announcements, each of which is still to come exactly
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
 
@@ -46,6 +47,10 @@ class Settled:
         for trade in trades:
             self._unannounced.setdefault(account_id, {})[trade.trade_id] = trade
             self._added_since.append((account_id, trade))
+
+    def expects(self, account_id: int) -> bool:
+        """Whether a trade of an account may have to be skipped when it is announced."""
+        return account_id in self._unannounced
 
     def awaits(self, account_id: int) -> bool:
         """Whether a trade of an account is still to be announced, as far as can be told."""
@@ -109,16 +114,25 @@ class Settled:
             self._unannounced.setdefault(account_id, {})[trade_id] = trade
 
 
+# What nearly every flush carries of them; made once.
+_NO_SETTLEMENTS: Final = SettlementColumns.empty()
+_NONE_UNANNOUNCED: Final = UnannouncedColumns.empty()
+
+
 def _content(trade: SettledTrade) -> tuple[int, int, int, int]:
     return trade.symbol_id, trade.side, trade.quantity_bp, trade.price_cents
 
 
 def _settlement_columns(keys: list[tuple[int, int, int]]) -> SettlementColumns:
+    if not keys:
+        return _NO_SETTLEMENTS
     rows = np.array(keys, np.int64).reshape(-1, 3)
     return SettlementColumns(rows[:, 0], rows[:, 1], rows[:, 2])
 
 
 def _unannounced_columns(trades: list[_Unannounced]) -> UnannouncedColumns:
+    if not trades:
+        return _NONE_UNANNOUNCED
     rows = np.array(
         [
             (account_id, trade.trade_id, trade.symbol_id, trade.side, trade.quantity_bp, trade.price_cents)

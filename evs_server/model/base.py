@@ -44,7 +44,7 @@ class Columns:
     """Columns of one table, all of the same length."""
 
     def __len__(self) -> int:
-        return len(getattr(self, fields(self)[0].name))
+        return len(getattr(self, next(iter(self.__dataclass_fields__))))
 
     @classmethod
     def empty(cls) -> Self:

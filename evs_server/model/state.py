@@ -81,13 +81,14 @@ class EngineMeta:
         version: The newest valuation pass.
         tick: The last completed tick's id.
         session_start_ms: When the current session began; -1 before the first tick.
-        tick_timed: True if the last completed tick carried its own time: then only ticks roll the session.
+        tick_time_ms: The last completed tick's own time; 0 if it carried none. Where ticks carry theirs, only they roll
+            the session.
     """
 
     version: int = 0
     tick: int = 0
     session_start_ms: int = -1
-    tick_timed: bool = False
+    tick_time_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,17 @@ def test_an_account_opened_within_a_tick_is_valued_with_the_last_ones_marks() ->
     assert 6_000 == floor.tick()[BOB].position_value_cents
 
 
+def test_an_account_opened_late_is_stamped_with_the_time_of_the_market(floor: Floor) -> None:
+    """EVS's clock is ahead of ticks that carry their time: its next valuation must not seem older than its first."""
+    floor.complete(tick_time_ms=NOON_MS - 2_000)
+    floor.open(an_account(8))
+    assert NOON_MS - 2_000 == floor.equity(8).timestamp_ms
+    floor.complete()
+    floor.wait(500)
+    floor.open(an_account(9))
+    assert NOON_MS + 500 == floor.equity(9).timestamp_ms, "without such a time it is the clock's"
+
+
 def test_accounts_opened_together_share_a_version(floor: Floor) -> None:
     made = floor.open(an_account(8, 5), an_account(9, 6))
     assert [8, 9] == made.account_id.tolist()

@@ -1,0 +1,181 @@
+"""
+From ids to rows, for kernels: open addressing in integer arrays. Pure.
+
+An ``IdIndex`` leads from the id of an account or symbol to its row. A position needs no id of its own: its index holds
+rows alone, and the row says whose it is and of what.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numba import types
+
+from evs_server.engine.compiled import INT64S, helper, kernel, tuple_of
+from evs_server.engine.tables import BLOCKS, NO_ROW, Blocks, Positions
+from evs_server.model import Int32Array, Int64Array
+
+OWNER: Final = Positions.at("account_row")
+SYMBOL: Final = Positions.at("symbol_row")
+_TAKEN_IN_EIGHT: Final = 5
+"""Of eight slots of positions so many may be taken: each wrong one is a look far away, each empty one is memory."""
+_FIRST_SLOTS: Final = 64
+_MIX_ONE: Final = -7046029254386353131
+_MIX_OTHER: Final = -4417276706812531889
+"""Odd and without pattern: ids that follow each other must not share slots."""
+
+
+ID_SLOTS: Final = types.int64[:, ::1]
+
+
+class IdIndex:
+    """
+    The rows of ids, none of which is ever removed.
+
+    Attributes:
+        slot: For kernels, shape ``(slots, 2)``: an id plus 1, and its row; all zeros if empty.
+    """
+
+    def __init__(self) -> None:
+        self.slot: Int64Array = np.zeros((_FIRST_SLOTS, 2), np.int64)
+        self._count = 0
+
+    def put(self, ids: Int64Array, first_row: int) -> None:
+        """Lead from new ids to rows, the first to ``first_row`` and the others to those after it."""
+        slots = len(self.slot)
+        self._count += len(ids)
+        while 2 * self._count > slots:
+            slots *= 2
+        if slots > len(self.slot):
+            known, self.slot = self.slot, np.zeros((slots, 2), np.int64)
+            _move_ids(known, self.slot)
+        _put_ids(self.slot, np.ascontiguousarray(ids, np.int64), first_row)
+
+    def find(self, ids: Int64Array) -> Int64Array:
+        """The row of each id, ``NO_ROW`` for one that has none."""
+        row = np.empty(len(ids), np.int64)
+        _find_ids(self.slot, np.ascontiguousarray(ids, np.int64), row)
+        return row
+
+
+class Slots(NamedTuple):
+    """
+    A ``PositionIndex`` as kernels take it.
+
+    Attributes:
+        row: A row plus 1, or 0 if empty.
+        tally: How many are taken, as an array of one.
+    """
+
+    row: Int32Array
+    tally: Int64Array
+
+
+SLOTS: Final = tuple_of(Slots, types.int32[::1], INT64S)
+"""``Slots`` in the signature of a kernel."""
+
+
+class PositionIndex:
+    """
+    The rows of positions by account and symbol.
+
+    Attributes:
+        slots: For kernels; others once the index has grown.
+    """
+
+    def __init__(self) -> None:
+        self.slots = Slots(np.zeros(_FIRST_SLOTS, np.int32), np.zeros(1, np.int64))
+
+    @property
+    def count(self) -> int:
+        """How many positions there are."""
+        return self.slots.tally.item(0)
+
+    def reserve(self, more_count: int, position: Blocks) -> None:
+        """Have room for so many more positions."""
+        known, needed = self.slots, -(-8 * (self.count + more_count) // _TAKEN_IN_EIGHT)
+        if needed > len(known.row):
+            self.slots = Slots(np.zeros(max(needed, len(known.row) * 5 // 4), np.int32), np.zeros(1, np.int64))
+            _put_positions(self.slots, position)
+
+
+@helper
+def find_id(slot: Int64Array, wanted: int) -> int:
+    """The row of an id, or ``NO_ROW``."""
+    mask = len(slot) - 1
+    at = ((wanted * _MIX_ONE) >> 20) & mask
+    while slot[at, 0]:
+        if slot[at, 0] == wanted + 1:
+            return int(slot[at, 1])
+        at = (at + 1) & mask
+    return NO_ROW
+
+
+@helper
+def find_position(slots: Slots, position: Blocks, account_row: int, symbol_row: int) -> int:
+    """The row of a position, or ``NO_ROW``."""
+    at = _position_slot(account_row, symbol_row, len(slots.row))
+    while slots.row[at]:
+        row = slots.row[at] - 1
+        if position.int32[OWNER, row] == account_row and position.int32[SYMBOL, row] == symbol_row:
+            return int(row)
+        at = at + 1 if at + 1 < len(slots.row) else 0
+    return NO_ROW
+
+
+@helper
+def is_full(slots: Slots) -> bool:
+    """Whether one more position would make looking them up slow."""
+    return bool(8 * (slots.tally[0] + 1) > _TAKEN_IN_EIGHT * len(slots.row))
+
+
+@helper
+def put_position(slots: Slots, account_row: int, symbol_row: int, row: int) -> None:
+    """Lead to a position that the index did not have."""
+    at = _position_slot(account_row, symbol_row, len(slots.row))
+    while slots.row[at]:
+        at = at + 1 if at + 1 < len(slots.row) else 0
+    slots.row[at] = row + 1
+    slots.tally[0] += 1
+
+
+@helper
+def _position_slot(account_row: int, symbol_row: int, slot_count: int) -> int:
+    mixed = (np.int64(account_row) * _MIX_ONE) ^ (np.int64(symbol_row) * _MIX_OTHER)
+    # Of 32 bits taken as a part of one, that part of all slots: any number of slots will do, and none lie idle.
+    return (((int(mixed) >> 29) & 0xFFFFFFFF) * slot_count) >> 32
+
+
+@helper
+def _put_id(slot: Int64Array, key: int, row: int) -> None:
+    mask = len(slot) - 1
+    at = (((key - 1) * _MIX_ONE) >> 20) & mask
+    while slot[at, 0]:
+        at = (at + 1) & mask
+    slot[at, 0] = key
+    slot[at, 1] = row
+
+
+@kernel(types.void(ID_SLOTS, INT64S, types.int64))
+def _put_ids(slot: Int64Array, ids: Int64Array, first_row: int) -> None:
+    for index in range(len(ids)):
+        _put_id(slot, ids[index] + 1, first_row + index)
+
+
+@kernel(types.void(ID_SLOTS, ID_SLOTS))
+def _move_ids(known: Int64Array, slot: Int64Array) -> None:
+    for at in range(len(known)):
+        if known[at, 0]:
+            _put_id(slot, known[at, 0], known[at, 1])
+
+
+@kernel(types.void(ID_SLOTS, INT64S, INT64S))
+def _find_ids(slot: Int64Array, ids: Int64Array, out: Int64Array) -> None:
+    for index in range(len(ids)):
+        out[index] = find_id(slot, ids[index])
+
+
+@kernel(types.void(SLOTS, BLOCKS))
+def _put_positions(slots: Slots, position: Blocks) -> None:
+    for row in range(position.tally[0]):
+        if position.int32[OWNER, row] != NO_ROW:
+            put_position(slots, position.int32[OWNER, row], position.int32[SYMBOL, row], row)

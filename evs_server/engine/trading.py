@@ -1,0 +1,269 @@
+"""
+Runs of trades and prices, applied by kernels: what ``Events.apply_trade`` and ``apply_price`` do, many at a time. Pure.
+
+A kernel applies events in order, and stops before the first that is not plain: that may have to be refused, that makes
+an account or symbol loud (``bounds``), that needs a new row where there is no room, or that the caller wants to see
+itself. That one is applied the exact way, one event in plain integers, and the kernel goes on behind it. So what is
+refused, and why, is decided in one place; the kernel has only to be sure of what it does.
+
+It is sure by looking at magnitudes before it multiplies: no product of its own can wrap, and what it leaves behind is
+quiet. Its bounds are a little narrower than those of ``bounds``, never wider; what lies between takes the exact way.
+
+A worked example: an account with 1,000,000 cents buys 100 shares at 5,000. 100 whole shares and a rest are less than
+2^38 // 5,000, so their notional is below 2^38 cents; cash 500,000 and basis 500,000 are quiet. Nothing more is asked.
+"""
+
+from typing import Final
+
+import numpy as np
+from numba import types
+
+from evs_server.engine.arithmetic import cut_notional
+from evs_server.engine.book import POSITION_COUNT, TABLES, Book, Tables, place_position
+from evs_server.engine.changes import MARKED, Changes, Marked
+from evs_server.engine.compiled import fetch, helper, kernel
+from evs_server.engine.index import find_id, find_position
+from evs_server.engine.rowset import put
+from evs_server.engine.tables import NO_ROW, Accounts, Blocks, Positions, Symbols
+from evs_server.limits import (
+    BP_PER_SHARE,
+    POSITIONS_PER_ACCOUNT_MAX,
+    QUANTITY_BP_MAX,
+    QUIET_MONEY_CENTS,
+    QUIET_POSITION_CENTS,
+)
+from evs_server.model import BoolArray, Int64Array, MarkSource, PriceRun, Side, TradeRun
+
+_CASH: Final = Accounts.at("cash_cents")
+_NET_FLOW: Final = Accounts.at("net_flow_cents")
+_ACCOUNT_REALIZED: Final = Accounts.at("realized_cents")
+_ACCOUNT_LOUD: Final = Accounts.at("loud")
+_EXACT: Final = Accounts.at("exact")
+_EXACT_WITH_FEE: Final = Accounts.at("exact_with_fee")
+_QUANTITY: Final = Positions.at("quantity_bp")
+_BASIS: Final = Positions.at("basis_cents")
+_REALIZED: Final = Positions.at("realized_cents")
+_UPDATED: Final = Positions.at("updated_ms")
+_PRICE: Final = Symbols.at("price_cents")
+_SOURCE: Final = Symbols.at("source")
+_MARK_TIME: Final = Symbols.at("mark_time_ms")
+_QUANTITY_MAX: Final = Symbols.at("quantity_bp_max")
+_SYMBOL_LOUD: Final = Symbols.at("loud")
+
+_ACCOUNT_ID, _SYMBOL_ID, _SIDE, _SIZE_BP, _PRICE_CENTS, _FEE = range(6)
+"""Rows of the block that a run of trades is handed to the kernel as."""
+_BUY: Final = int(Side.BUY)
+_MARK: Final = int(MarkSource.MARK)
+_LAST_TRADE: Final = int(MarkSource.LAST_TRADE)
+_AHEAD: Final = 128
+"""Events whose rows are looked up, and fetched, before the first of them is applied; none waits for another."""
+_SAFE_FACTOR: Final = 2**24
+_PRODUCT_MAX: Final = 2**62
+
+assert _SAFE_FACTOR * QUIET_POSITION_CENTS <= _PRODUCT_MAX, "closing so few bp of a quiet position needs no division"
+
+
+_EVENTS: Final = types.int64[:, ::1]
+_FLAGS: Final = types.boolean[::1]
+
+
+def apply_trades(book: Book, changes: Changes, run: TradeRun, apart: BoolArray, first: int, now_ms: int) -> int:
+    """
+    Apply trades of a run, in order, up to the first that must be applied the exact way.
+
+    Args:
+        apart: By event, those that the caller sees to itself; so it does to all of accounts marked ``exact``.
+        first: Where to begin.
+
+    Returns:
+        Index of that first one; the length of the run if there is none.
+    """
+    trades = np.stack((run.account_id, run.symbol_id, run.side, run.quantity_bp, run.price_cents, run.fee_cents))
+    ahead = np.empty((_AHEAD, 3), np.int64)
+    return _apply_trades(trades, apart, first, now_ms, book.tables(), changes.marked(), ahead)
+
+
+def apply_prices(book: Book, changes: Changes, run: PriceRun, apart: BoolArray, first: int, now_ms: int) -> int:
+    """Set marks of a run, as ``apply_trades`` does trades."""
+    prices = np.stack((run.symbol_id, run.price_cents))
+    return _apply_prices(prices, apart, first, now_ms, book.tables(), changes.marked())
+
+
+@helper
+def _is_plain_price(symbol: Blocks, symbol_row: int, price_cents: int) -> bool:
+    """Whether a price leaves every holder quiet."""
+    largest_shares = symbol.int64[_QUANTITY_MAX, symbol_row] // BP_PER_SHARE
+    return not symbol.flag[_SYMBOL_LOUD, symbol_row] and largest_shares < QUIET_POSITION_CENTS // price_cents
+
+
+@helper
+def _set_mark(symbol: Blocks, marked: Marked, symbol_row: int, price_cents: int, source: int, now_ms: int) -> None:
+    if symbol.int64[_PRICE, symbol_row] != price_cents:
+        symbol.int64[_PRICE, symbol_row] = price_cents
+        put(marked.moved, symbol_row)
+    symbol.int64[_SOURCE, symbol_row] = source
+    symbol.int64[_MARK_TIME, symbol_row] = now_ms
+    put(marked.set_again, symbol_row)
+    put(marked.symbols, symbol_row)
+
+
+@helper
+def _fill(
+    held_bp: int, basis_cents: int, signed_bp: int, price_cents: int, notional_cents: int
+) -> tuple[int, int, int]:
+    """
+    Quantity and basis after a fill, and what it gained; as ``accounting.fill`` has it.
+
+    A close whose part of the basis would wrap on the way leaves a basis that is not quiet.
+    """
+    direction = 1 if signed_bp > 0 else -1
+    size_bp, held_size_bp = abs(signed_bp), abs(held_bp)
+    if held_bp * direction >= 0:
+        return held_bp + signed_bp, basis_cents + direction * notional_cents, 0
+    closed_bp = min(size_bp, held_size_bp)
+    closed_basis = basis_cents
+    if closed_bp < held_size_bp:
+        if closed_bp > _SAFE_FACTOR and closed_bp > _PRODUCT_MAX // max(abs(basis_cents), 1):
+            return held_bp, QUIET_POSITION_CENTS, 0
+        closed_basis = abs(basis_cents) * closed_bp // held_size_bp
+        closed_basis = closed_basis if basis_cents >= 0 else -closed_basis
+    closed_notional = notional_cents if closed_bp == size_bp else cut_notional(closed_bp, price_cents)
+    gained = -direction * closed_notional - closed_basis
+    return held_bp + signed_bp, basis_cents - closed_basis + direction * (notional_cents - closed_notional), gained
+
+
+@helper
+def _is_quiet_account(account: Blocks, account_row: int, cash_cents: int, realized_cents: int) -> bool:
+    return (
+        not account.flag[account_row, _ACCOUNT_LOUD]
+        and abs(cash_cents) < QUIET_MONEY_CENTS
+        and abs(account.int64[account_row, _NET_FLOW]) < QUIET_MONEY_CENTS
+        and abs(realized_cents) < QUIET_MONEY_CENTS
+    )
+
+
+@helper
+def _is_quiet_lot(quantity_bp: int, basis_cents: int, realized_cents: int, price_cents: int) -> bool:
+    return (
+        abs(basis_cents) < QUIET_POSITION_CENTS
+        and abs(realized_cents) < QUIET_MONEY_CENTS
+        and abs(quantity_bp) <= QUANTITY_BP_MAX
+        and (price_cents == 0 or abs(quantity_bp) // BP_PER_SHARE < QUIET_POSITION_CENTS // price_cents)
+    )
+
+
+@helper
+def _new_row(tables: Tables, account_row: int, symbol_row: int) -> int:
+    if tables.account.int32[account_row, POSITION_COUNT] >= POSITIONS_PER_ACCOUNT_MAX:
+        return NO_ROW
+    return place_position(tables, account_row, symbol_row)
+
+
+@helper
+def _apply_trade(
+    trades: Int64Array, index: int, now_ms: int, tables: Tables, marked: Marked, rows: tuple[int, int, int]
+) -> bool:
+    """Whether one trade was plain, and is applied; if it was not, nothing has changed."""
+    account, position, symbol = tables.account, tables.position, tables.symbol
+    account_row, symbol_row, row = rows
+    size_bp, price, fee = trades[_SIZE_BP, index], trades[_PRICE_CENTS, index], trades[_FEE, index]
+    if size_bp // BP_PER_SHARE >= QUIET_POSITION_CENTS // price:
+        return False
+    makes_mark = symbol.int64[_SOURCE, symbol_row] != _MARK
+    if makes_mark and not _is_plain_price(symbol, symbol_row, price):
+        return False
+    held, basis, realized = 0, 0, 0
+    if row != NO_ROW:
+        held, basis = position.int64[_QUANTITY, row], position.int64[_BASIS, row]
+        realized = position.int64[_REALIZED, row]
+    signed_bp = size_bp if trades[_SIDE, index] == _BUY else -size_bp
+    notional = cut_notional(signed_bp, price)
+    held, basis, gained = _fill(held, basis, signed_bp, price, abs(notional))
+    cash = account.int64[account_row, _CASH] - notional - fee
+    account_realized = account.int64[account_row, _ACCOUNT_REALIZED] + gained - fee
+    realized += gained - fee
+    value_price = price if makes_mark else symbol.int64[_PRICE, symbol_row]
+    if not _is_quiet_account(account, account_row, cash, account_realized):
+        return False
+    if not _is_quiet_lot(held, basis, realized, value_price):
+        return False
+    if row == NO_ROW:
+        row = _new_row(tables, account_row, symbol_row)
+        if row == NO_ROW:
+            return False
+    account.int64[account_row, _CASH] = cash
+    account.int64[account_row, _ACCOUNT_REALIZED] = account_realized
+    position.int64[_QUANTITY, row] = held
+    position.int64[_BASIS, row] = basis
+    position.int64[_REALIZED, row] = realized
+    position.int64[_UPDATED, row] = now_ms
+    symbol.int64[_QUANTITY_MAX, symbol_row] = max(abs(held), symbol.int64[_QUANTITY_MAX, symbol_row])
+    put(marked.touched, row)
+    put(marked.positions, row)
+    put(marked.dirty, account_row)
+    put(marked.accounts, account_row)
+    if makes_mark:
+        _set_mark(symbol, marked, symbol_row, price, _LAST_TRADE, now_ms)
+    return True
+
+
+@helper
+def _look_up(trades: Int64Array, index: int, tables: Tables) -> tuple[int, int, int]:
+    """Rows of a trade's account, symbol and position; no account's if the trade must be applied the exact way."""
+    account_row = find_id(tables.account_slot, trades[_ACCOUNT_ID, index])
+    symbol_row = find_id(tables.symbol_slot, trades[_SYMBOL_ID, index])
+    if min(account_row, symbol_row) == NO_ROW:
+        return NO_ROW, NO_ROW, NO_ROW
+    flag = tables.account.flag
+    if flag[account_row, _EXACT] or (flag[account_row, _EXACT_WITH_FEE] and trades[_FEE, index] != 0):
+        return NO_ROW, NO_ROW, NO_ROW
+    return account_row, symbol_row, find_position(tables.slots, tables.position, account_row, symbol_row)
+
+
+@helper
+def _fetch(tables: Tables, account_row: int, row: int) -> None:
+    if account_row != NO_ROW:
+        fetch(tables.account.int64, account_row, 0)
+    if row != NO_ROW:
+        fetch(tables.position.int64, _QUANTITY, row)
+        fetch(tables.position.int64, _BASIS, row)
+        fetch(tables.position.int64, _REALIZED, row)
+        fetch(tables.position.int64, _UPDATED, row)
+
+
+@kernel(types.int64(_EVENTS, _FLAGS, types.int64, types.int64, TABLES, MARKED, types.int64[:, ::1]))
+def _apply_trades(
+    trades: Int64Array,
+    apart: BoolArray,
+    first: int,
+    now_ms: int,
+    tables: Tables,
+    marked: Marked,
+    ahead: Int64Array,
+) -> int:
+    count = len(apart)
+    for start in range(first, count, _AHEAD):
+        end = min(start + _AHEAD, count)
+        for index in range(start, end):
+            ahead[index - start] = _look_up(trades, index, tables)
+            _fetch(tables, ahead[index - start, 0], ahead[index - start, 2])
+        for index in range(start, end):
+            account_row, symbol_row, row = ahead[index - start, 0], ahead[index - start, 1], ahead[index - start, 2]
+            if apart[index] or account_row == NO_ROW:
+                return index
+            if row == NO_ROW:
+                # It may have been opened since, by a trade before it.
+                row = find_position(tables.slots, tables.position, account_row, symbol_row)
+            if not _apply_trade(trades, index, now_ms, tables, marked, (account_row, symbol_row, row)):
+                return index
+    return count
+
+
+@kernel(types.int64(_EVENTS, _FLAGS, types.int64, types.int64, TABLES, MARKED))
+def _apply_prices(prices: Int64Array, apart: BoolArray, first: int, now_ms: int, tables: Tables, marked: Marked) -> int:
+    for index in range(first, len(apart)):
+        symbol_row, price = find_id(tables.symbol_slot, prices[0, index]), prices[1, index]
+        if apart[index] or symbol_row == NO_ROW or not _is_plain_price(tables.symbol, symbol_row, price):
+            return index
+        _set_mark(tables.symbol, marked, symbol_row, price, _MARK, now_ms)
+    return len(apart)

@@ -1,0 +1,138 @@
+"""
+A batch is its events one by one: taken whole, or as batches of one, the same becomes of each, and the same is stored.
+
+The accounts are of every kind that the intake treats apart: in the books since the import, loaded later with trades
+that are yet to be announced, new with a fee, not there at all, and waiting for a flow to be explained.
+"""
+
+from dataclasses import fields
+
+from evs.v1 import evs_pb2 as pb
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evs_server.errors import RequestError, UnknownAccount
+from evs_server.ingest.clearing import Clearing
+from evs_server.ingest.intake import Intake, Outcome
+from evs_server.ingest.sequencer import Sequencer
+from evs_server.ingest.settled import Settled
+from evs_server.model import Flush, Side, Valuation
+from tests.builders import ALICE, BOB, CAROL, NOON_MS, an_account, an_engine, exchange_tables
+from tests.property.events import FEES, PRICES, QUANTITIES, SIDES, SYMBOLS
+from tests.property.twin import rows_of, sight
+from tests.wire import a_batch, cash, prices, ticks, trades
+
+DAVE, GHOST, PARKED = 4, 99, 5
+LOADED_WITH = [(1, Side.BUY, 10_000, 100), (2, Side.SELL, 5_000, 333)]
+
+Row = tuple[int, ...]
+
+ACCOUNTS = st.sampled_from([ALICE, ALICE, BOB, CAROL, CAROL, DAVE, GHOST, PARKED])
+# What Carol was loaded with is announced by its id, by its content, or not at all.
+ANNOUNCED = st.sampled_from([(CAROL, *trade, 0, settlement) for trade in LOADED_WITH for settlement in (0, 1, 2)])
+TRADES = st.tuples(ACCOUNTS, SYMBOLS, SIDES, QUANTITIES, PRICES, FEES, st.sampled_from([0, 0, 0, 7])) | ANNOUNCED
+BROKEN = st.just((ALICE, 1, 3, 10_000, 100, 0, 0))
+RUNS = st.one_of(
+    st.lists(TRADES | TRADES | TRADES | BROKEN, min_size=1, max_size=12).map(lambda rows: ("trades", rows)),
+    st.lists(st.tuples(SYMBOLS, PRICES | st.just(0)), min_size=1, max_size=8).map(lambda rows: ("prices", rows)),
+    st.lists(st.tuples(ACCOUNTS, st.integers(-500, 500)), min_size=1, max_size=3).map(lambda rows: ("cash", rows)),
+    st.just(("ticks", [(1,)])),
+)
+
+
+class Desk:
+    """An intake with everything behind it; what it makes is kept."""
+
+    def __init__(self) -> None:
+        self.engine = an_engine()
+        self.clearing = Clearing(self.engine, Settled())
+        self.passes: list[Valuation] = []
+        self.flushes: list[Flush] = []
+        self.degraded_since_ms: int | None = None
+        self.intake = Intake(self.engine, Sequencer(), self.clearing, self, self)
+        self.intake.import_exchange(exchange_tables({ALICE: 10**6, BOB: 0}), NOON_MS)
+        self.intake.open_accounts([an_account(CAROL, 10**6, LOADED_WITH), an_account(DAVE)], NOON_MS)
+
+    def publish(self, valuation: Valuation) -> None:
+        self.passes.append(valuation)
+
+    def offer(self, flush: Flush) -> None:
+        self.flushes.append(flush)
+
+    def take(self, *runs: pb.EventRun, first: int) -> Outcome:
+        missing: dict[int, RequestError] = {GHOST: UnknownAccount(GHOST)}
+        return self.intake.take(a_batch(*runs, first=first), NOON_MS, missing)
+
+
+def a_run(kind: str, rows: list[Row]) -> pb.EventRun:
+    match kind:
+        case "trades":
+            return trades(*rows)
+        case "prices":
+            return prices(*((symbol, price) for symbol, price in rows))
+        case "cash":
+            return cash(*((account, amount) for account, amount in rows))
+    return ticks(*(tick for (tick,) in rows))
+
+
+def stored(desk: Desk) -> list[object]:
+    """All that flushes hold, one after the other, but for how they are cut."""
+    desk.intake.flush()
+    tables = ("settlements", "unannounced_added", "unannounced_removed", "parked_added", "parked_removed", "newcomers")
+    return [
+        [row for flush in desk.flushes for row in rows_of(getattr(flush, table))]
+        if table != "newcomers"
+        else sorted({row for flush in desk.flushes for row in rows_of(flush.newcomers)})
+        for table in tables
+    ]
+
+
+def seen(desk: Desk) -> list[object]:
+    rows = [[made.snapshot(index) for index in range(len(made))] for made in desk.passes]
+    return [sight(desk.engine), rows, desk.clearing.parked.account_ids(), desk.clearing.suspects(NOON_MS)]
+
+
+def compare(runs: list[tuple[str, list[Row]]], *, is_sequenced: bool) -> None:
+    whole, split = Desk(), Desk()
+    outcome = whole.take(*(a_run(*run) for run in runs), first=int(is_sequenced))
+    events = [(kind, [row]) for kind, rows in runs for row in rows]
+    refusals: dict[int, str] = {}
+    duplicate_count = 0
+    for index, event in enumerate(events):
+        one = split.take(a_run(*event), first=(index + 1) * is_sequenced)
+        duplicate_count += one.duplicate_count
+        for error in one.refusals.values():
+            refusals[index] = error.message
+    assert refusals == {index: error.message for index, error in outcome.refusals.items()}
+    assert list(outcome.refusals) == sorted(outcome.refusals)
+    assert (duplicate_count, len(events), None) == (outcome.duplicate_count, outcome.end, outcome.error)
+    assert seen(split) == seen(whole)
+    assert stored(split) == stored(whole)
+
+
+@given(st.lists(RUNS, max_size=6), st.booleans())
+def test_a_batch_is_its_events_one_by_one(runs: list[tuple[str, list[Row]]], is_sequenced: bool) -> None:
+    """(9) Splitting a batch changes nothing: outcome by outcome, pass by pass, row by row."""
+    compare(runs, is_sequenced=is_sequenced)
+
+
+def test_what_an_account_was_loaded_with_is_skipped_in_the_middle_of_a_run() -> None:
+    """Around it, trades go through as a run; with a fee and without, and one that nobody has told the tables of."""
+    [(symbol, side, quantity, price), _] = LOADED_WITH
+    rows = [(ALICE, 1, Side.BUY, 10_000, 100, 0, 0)] * 3
+    loaded = [(CAROL, symbol, side, quantity, price, fee, 0) for fee in (0, 5)]
+    compare([("trades", [*rows, *loaded, *rows])], is_sequenced=True)
+
+
+def test_the_tables_of_a_flush_are_all_compared() -> None:
+    """A table that a flush gains must be added above."""
+    compared = {
+        "settlements",
+        "unannounced_added",
+        "unannounced_removed",
+        "parked_added",
+        "parked_removed",
+        "newcomers",
+    }
+    seen_elsewhere = {"number", "event_count", "state", "rows", "watermarks", "latest", "corrections"}
+    assert {field.name for field in fields(Flush)} == compared | seen_elsewhere

@@ -1,0 +1,123 @@
+"""Rows and the ways between them: nothing is lost or moved when tables and indexes grow."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evs_server.engine.book import Book
+from evs_server.engine.index import IdIndex
+from evs_server.engine.tables import NO_ROW, Accounts, Positions, Symbols, Table
+from tests.builders import int64
+
+KINDS = [Accounts, Positions, Symbols]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_columns_keep_what_they_hold_when_a_table_grows(kind: type[Table]) -> None:
+    """Each column is on its own, whether numbers lie by row or by column, and new rows are zeros."""
+    table = kind()
+    columns = [name for name, value in vars(table).items() if isinstance(value, np.ndarray) and value.ndim == 1][1:]
+    table.extend(3)
+    for salt, name in enumerate(columns):
+        getattr(table, name)[:3] = [salt % 2, 1, 0]
+    table.extend(10_000)
+    for salt, name in enumerate(columns):
+        assert [salt % 2, 1, 0, 0] == getattr(table, name)[:4].tolist()
+    assert 10_003 == table.count <= table.capacity
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_column_is_where_kernels_look_for_it(kind: type[Table]) -> None:
+    table = kind()
+    for name in ("symbol_id", "account_id", "quantity_bp"):
+        if hasattr(table, name):
+            getattr(table, name)[7] = 42
+            block, at = table.blocks.int64, kind.at(name)
+            assert 42 == (block[7, at] if kind.by_row else block[at, 7])
+
+
+def test_a_row_of_an_account_begins_where_the_processor_fetches() -> None:
+    accounts = Accounts()
+    for _ in range(3):
+        accounts.extend(1_000)
+        assert [0, 0] == [accounts.blocks.int64.ctypes.data % 64, accounts.blocks.int64.strides[0] % 64]
+
+
+def test_tables_beyond_a_size_grow_by_a_quarter() -> None:
+    """Spare rows are memory, too."""
+    table = Symbols()
+    table.extend(100_000)
+    table.extend(1)
+    assert 125_000 == table.capacity
+
+
+# --- ids -------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 2**53 - 1) | st.integers(0, 200), unique=True), st.lists(st.integers(0, 200)))
+def test_an_index_finds_what_was_put_and_nothing_else(ids: list[int], others: list[int]) -> None:
+    index = IdIndex()
+    for first in range(0, len(ids), 7):
+        index.put(int64(*ids[first : first + 7]), first)
+    assert list(range(len(ids))) == index.find(int64(*ids)).tolist()
+    expected = [ids.index(each) if each in ids else NO_ROW for each in others]
+    assert expected == index.find(int64(*others)).tolist()
+
+
+# --- positions ---------------------------------------------------------------------------------------------------
+
+
+def a_book(account_count: int, symbol_count: int) -> Book:
+    book = Book()
+    book.add_accounts(np.arange(1, account_count + 1))
+    for symbol in range(symbol_count):
+        book.symbol_row_or_new(symbol)
+    return book
+
+
+PLACES = st.lists(st.tuples(st.integers(0, 39), st.integers(0, 5)), unique=True, max_size=150)
+
+
+@given(PLACES, st.integers(0, 150), st.booleans())
+def test_positions_are_found_from_all_sides(places: list[tuple[int, int]], cut: int, is_expected: bool) -> None:
+    """By account and symbol, from an account the newest first, from a symbol in order; added at once or singly."""
+    book = a_book(40, 6)
+    at_once = places[:cut]
+    owner, symbol = int64(*(place[0] for place in at_once)), int64(*(place[1] for place in at_once))
+    if is_expected:
+        book.expect_positions(symbol)
+    rows = book.add_positions(owner, symbol).tolist() + [book.add_position(*place) for place in places[cut:]]
+    assert len(places) == len(set(rows)) == book.position_count
+    assert sorted(rows) == book.position_rows().tolist()
+    row_of = dict(zip(places, rows, strict=True))
+    for account in range(40):
+        own = [row_of[place] for place in places if place[0] == account]
+        assert own[::-1] == book.position_rows_of_account(account)
+        assert len(own) == book.accounts.position_count[account]
+        for symbol_row in range(6):
+            assert row_of.get((account, symbol_row), NO_ROW) == book.position_row(account, symbol_row)
+    for symbol_row in range(6):
+        held = [row_of[place] for place in places if place[1] == symbol_row]
+        assert held == book.position_rows_of_symbol(symbol_row).tolist()
+
+
+def test_holders_of_a_symbol_lie_together() -> None:
+    """Two symbols in turn, a thousand holders each: few leaps, and few rows to spare."""
+    book = a_book(1_000, 2)
+    for account in range(1_000):
+        for symbol in range(2):
+            book.add_position(account, symbol)
+    for symbol in range(2):
+        leaps = np.count_nonzero(np.diff(book.position_rows_of_symbol(symbol)) != 1)
+        assert leaps < 40
+    assert 2_000 <= book.positions.count <= 2_000 * 9 // 8 + 8
+
+
+def test_expected_positions_lie_together_and_leave_room_for_a_few_more() -> None:
+    book = a_book(1_000, 3)
+    symbol = np.arange(1_000) % 3
+    book.expect_positions(symbol)
+    book.add_positions(np.arange(1_000), symbol)
+    assert 3 == book.segments.count
+    assert 1_000 < book.positions.count <= 1_000 * 17 // 16
