@@ -83,7 +83,7 @@ READERS_REMEMBERED: Final = 100_000
 """Readers whose rate is kept, about 200 bytes each; beyond it the longest silent one starts anew."""
 
 STREAMS_PER_CONNECTION_MAX: Final = 20_000
-"""Calls at one time on one connection: a bridge follows each of its accounts with one."""
+"""Calls at one time on one connection: whoever subscribes accounts one by one has one for each."""
 
 STUCK_READER_SECONDS: Final = 30
 """A reader whose connection has taken nothing for so long is cut off."""

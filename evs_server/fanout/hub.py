@@ -2,15 +2,18 @@
 Who follows which account, and what a slow reader loses. Pure.
 
 Each reader has a mailbox with one slot per account it follows. A new snapshot takes the place of one not yet sent: a
-slow reader skips versions, always gets the final one, and holds up nobody.
+slow reader skips versions, always gets the final one, and holds up nobody. Who follows every account has a pass box
+instead: whole passes, which all such readers share, and which none may pile up.
 """
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
 
-from evs_server.model import Snapshot, Valuation
+from evs_server.limits import WATCH_ROWS_MAX
+from evs_server.model import Int64Array, Snapshot, SnapshotColumns, Valuation
 
 
 class Pending(NamedTuple):
@@ -33,15 +36,21 @@ class Mailbox:
         self._slot: dict[int, Pending] = {}
         self._sent_version: dict[int, int] = {}
 
-    def offer(self, snapshot: Snapshot) -> None:
-        """Put a snapshot into its account's slot, unless a newer one was put there or sent before."""
+    def offer(self, snapshot: Snapshot) -> bool:
+        """
+        Put a snapshot into its account's slot, unless a newer one was put there or sent before.
+
+        Returns:
+            Whether it took the place of one that will never be sent.
+        """
         waiting = self._slot.get(snapshot.account_id)
         newest = waiting.snapshot.version if waiting else self._sent_version.get(snapshot.account_id, -1)
         if snapshot.version <= newest:
-            return
+            return False
         conflated = waiting.conflated_count + 1 if waiting else 0
         self._slot[snapshot.account_id] = Pending(snapshot, conflated)
         self._on_offer()
+        return waiting is not None
 
     def drain(self) -> list[Pending]:
         """What is to be sent now; the slots are empty afterwards."""
@@ -57,11 +66,89 @@ class Mailbox:
         self._sent_version.pop(account_id, None)
 
 
+class Sheet(NamedTuple):
+    """
+    Rows to send, one an account.
+
+    Attributes:
+        table: Their numbers.
+        conflated_count: How many before each were skipped since the last one sent; aligned with the table.
+        first: True if the reader begins anew with these.
+    """
+
+    table: SnapshotColumns
+    conflated_count: Int64Array
+    first: bool
+
+
+class PassBox:
+    """
+    What one reader of every account has yet to be sent.
+
+    Passes wait as they were made. When they become too many, they are let go of, and the reader begins anew: it takes
+    no memory, and no time of anyone else's, however long it takes nothing.
+
+    Args:
+        on_offer: Called when something has come in, to wake the reader; must return at once.
+        rows_max: Rows that may wait; one pass may be larger by itself.
+    """
+
+    def __init__(self, on_offer: Callable[[], None], rows_max: int = WATCH_ROWS_MAX) -> None:
+        self._on_offer = on_offer
+        self._rows_max = rows_max
+        self._waiting: list[Valuation] = []
+        self._row_count = 0
+        self.behind = True
+
+    def offer(self, valuation: Valuation) -> None:
+        """Put a pass behind those that wait, unless they are being let go of."""
+        if not len(valuation):
+            return
+        if not self.behind:
+            self._waiting.append(valuation)
+            self._row_count += len(valuation)
+            if self._row_count > self._rows_max and len(self._waiting) > 1:
+                self.behind = True
+                self._clear()
+        self._on_offer()
+
+    def begin(self, latest: SnapshotColumns) -> Sheet:
+        """
+        What a reader that has just come, or is ``behind``, is to be sent now; passes wait again from here on.
+
+        Args:
+            latest: The newest snapshot of every account, as of this moment.
+        """
+        self.behind = False
+        self._clear()
+        return Sheet(latest, np.zeros(len(latest), np.int64), first=True)
+
+    def drain(self) -> Sheet | None:
+        """What is to be sent now, the newest of each account, or None; nothing waits afterwards."""
+        passes = [_as_table(valuation) for valuation in self._waiting]
+        self._clear()
+        if len(passes) < 2:
+            return Sheet(passes[0], np.zeros(len(passes[0]), np.int64), first=False) if passes else None
+        return _newest(passes)
+
+    def _clear(self) -> None:
+        self._waiting, self._row_count = [], 0
+
+
 class Hub:
-    """Hands each pass's snapshots to the mailboxes of those who follow the accounts."""
+    """
+    Hands each pass's snapshots to the mailboxes of those who follow the accounts.
+
+    Attributes:
+        conflated_count: Snapshots that a newer one took the place of, since the start.
+        evicted_count: Readers that were cut off because they took nothing, since the start.
+    """
 
     def __init__(self) -> None:
+        self.conflated_count = 0
+        self.evicted_count = 0
         self._mailboxes: dict[int, set[Mailbox]] = {}
+        self._pass_boxes: set[PassBox] = set()
 
     def follow(self, account_id: int, mailbox: Mailbox) -> None:
         """Offer an account's snapshots to a mailbox from now on."""
@@ -76,8 +163,18 @@ class Hub:
             if not followers:
                 del self._mailboxes[account_id]
 
+    def follow_all(self, pass_box: PassBox) -> None:
+        """Offer every pass from now on."""
+        self._pass_boxes.add(pass_box)
+
+    def unfollow_all(self, pass_box: PassBox) -> None:
+        """Offer them no longer; does nothing if they were not."""
+        self._pass_boxes.discard(pass_box)
+
     def publish(self, valuation: Valuation) -> None:
         """Offer a pass's snapshots; only those of followed accounts are ever made into one."""
+        for pass_box in self._pass_boxes:
+            pass_box.offer(valuation)
         if not self._mailboxes:
             return
         if len(valuation) == 1:
@@ -90,11 +187,56 @@ class Hub:
             if mailboxes:
                 snapshot = valuation.snapshot(index)
                 for mailbox in mailboxes:
-                    mailbox.offer(snapshot)
+                    self.conflated_count += mailbox.offer(snapshot)
+
+    def note_evicted(self) -> None:
+        """Count a reader that was cut off."""
+        self.evicted_count += 1
 
     def statistics(self) -> dict[str, int]:
-        """How many accounts are followed, and by how many mailboxes in all."""
+        """How many accounts are followed one by one, and by how many mailboxes in all."""
         return {
             "followed_accounts": len(self._mailboxes),
             "subscriptions": sum(len(mailboxes) for mailboxes in self._mailboxes.values()),
         }
+
+    @property
+    def reader_of_all_count(self) -> int:
+        """How many readers follow every account."""
+        return len(self._pass_boxes)
+
+
+def _as_table(valuation: Valuation) -> SnapshotColumns:
+    def repeated(value: int) -> Int64Array:
+        return np.broadcast_to(np.int64(value), len(valuation))
+
+    return SnapshotColumns(
+        valuation.account_id,
+        repeated(valuation.version),
+        repeated(valuation.tick),
+        repeated(valuation.timestamp_ms),
+        valuation.equity_cents,
+        valuation.cash_cents,
+        valuation.position_value_cents,
+        valuation.day_change_cents,
+        valuation.day_change_percent_e4,
+        valuation.unrealized_cents,
+        valuation.realized_cents,
+        valuation.net_flow_cents,
+        valuation.flags,
+    )
+
+
+def _newest(tables: list[SnapshotColumns]) -> Sheet:
+    """The last row of each account, ascending by account, and how many came before it."""
+    columns = [np.concatenate(parts) for parts in zip(*(_columns(table) for table in tables), strict=True)]
+    account_id = columns[0]
+    order = np.argsort(account_id, kind="stable")
+    ascending = account_id[order]
+    end = np.append(np.flatnonzero(ascending[1:] != ascending[:-1]), len(ascending) - 1)
+    count = np.diff(end, prepend=-1)
+    return Sheet(SnapshotColumns(*(column[order[end]] for column in columns)), count - 1, first=False)
+
+
+def _columns(table: SnapshotColumns) -> list[Int64Array]:
+    return [getattr(table, field.name) for field in fields(table)]

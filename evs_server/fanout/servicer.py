@@ -2,10 +2,11 @@
 The methods that readers call: look the account up, read or follow, encode. Touches I/O.
 
 Register first, then read, with nothing awaited in between: no change can fall into the gap. What a slow reader loses is
-the hub's business; here it only counts how long one has not taken a message at all.
+the hub's business, and how long it may take nothing at all that of ``pulse``.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -13,16 +14,20 @@ from evs.v1 import evs_pb2 as pb
 from evs.v1 import evs_pb2_grpc
 
 from evs_server.engine import Engine
-from evs_server.errors import InvalidRequest, NotServed, OutOfBounds, Overloaded, UnknownAccount
+from evs_server.errors import InvalidRequest, UnknownAccount
 from evs_server.fanout import codec
 from evs_server.fanout.hub import Hub, Mailbox
+from evs_server.fanout.pulse import Pulse
+from evs_server.fanout.watch import Watch
 from evs_server.lifecycle import Lifecycle, Phase
-from evs_server.limits import BATCH_ACCOUNTS_MAX, EXACT_MAX, STUCK_READER_SECONDS
+from evs_server.limits import BATCH_ACCOUNTS_MAX
+from evs_server.lookup import check_account_id, look_up
 from evs_server.model import Snapshot
 from evs_server.ports import AccountLookup
 from evs_server.rpc_status import answers_with_status
 
 Context = grpc.aio.ServicerContext[Any, Any]
+_Coming = asyncio.Future[pb.WatchEquityRequest | None]
 
 
 class FanoutServicer(evs_pb2_grpc.EquityValuationServiceServicer):
@@ -53,7 +58,7 @@ class FanoutServicer(evs_pb2_grpc.EquityValuationServiceServicer):
                 bound=BATCH_ACCOUNTS_MAX,
             )
         for account_id in request.account_ids:
-            _check_account_id("account_ids", account_id)
+            check_account_id("account_ids", account_id)
         refused = await self._accounts.ensure(request.account_ids)
         response = pb.BatchGetEquityResponse()
         for account_id in request.account_ids:
@@ -92,59 +97,65 @@ class FanoutServicer(evs_pb2_grpc.EquityValuationServiceServicer):
             self._wakers.discard(awake)
 
     @answers_with_status
-    async def GetEquityHistory(self, _request: pb.GetEquityHistoryRequest, _: Context) -> pb.GetEquityHistoryResponse:
-        """Not served yet."""
-        raise NotServed("GetEquityHistory is not served by this version of EVS")
+    async def WatchEquity(self, requests: AsyncIterator[pb.WatchEquityRequest], context: Context) -> None:
+        """The current values of the accounts asked for, then each change, in batches."""
+        awake = asyncio.Event()
+        watch = Watch(self._engine, self._hub, self._accounts, awake.set)
+        self._wakers.add(awake)
+        try:
+            await self._serve_watch(watch, requests, awake, context)
+        finally:
+            watch.close()
+            self._wakers.discard(awake)
 
-    @answers_with_status
-    async def WatchEquity(self, _requests: Any, _: Context) -> None:
-        """Not served yet."""
-        raise NotServed("WatchEquity is not served by this version of EVS; use SubscribeEquity, one stream an account")
+    async def _serve_watch(
+        self, watch: Watch, requests: AsyncIterator[pb.WatchEquityRequest], awake: asyncio.Event, context: Context
+    ) -> None:
+        coming: _Coming | None = _next_request(requests, awake)
+        try:
+            async with Pulse(self._heartbeat_seconds, awake.set, self._hub.note_evicted) as pulse:
+                while True:
+                    await awake.wait()
+                    awake.clear()
+                    self._lifecycle.require_serving()
+                    if coming is not None and coming.done():
+                        request = coming.result()
+                        # Who has asked for everything it wants may say so, and goes on reading.
+                        coming = None if request is None else _next_request(requests, awake)
+                        if request is not None:
+                            watch.change(request)
+                    for message in watch.messages():
+                        await pulse.write(context, message)
+                    if pulse.is_quiet:
+                        await pulse.write(context, pb.WatchEquityResponse())
+        finally:
+            if coming is not None:
+                coming.cancel()
 
     async def _send_changes(self, mailbox: Mailbox, awake: asyncio.Event, context: Context) -> None:
         first, version = True, 0
-        while True:
-            try:
-                async with asyncio.timeout(self._heartbeat_seconds):
-                    await awake.wait()
-            except TimeoutError:
-                await _write(context, codec.encode_heartbeat(version))
-            awake.clear()
-            self._lifecycle.require_serving()
-            for pending in mailbox.drain():
-                version = pending.snapshot.version
-                await _write(context, codec.encode_change(pending, first=first))
-                first = False
+        async with Pulse(self._heartbeat_seconds, awake.set, self._hub.note_evicted) as pulse:
+            while True:
+                await awake.wait()
+                awake.clear()
+                self._lifecycle.require_serving()
+                for pending in mailbox.drain():
+                    version = pending.snapshot.version
+                    await pulse.write(context, codec.encode_change(pending, first=first))
+                    first = False
+                if pulse.is_quiet:
+                    await pulse.write(context, codec.encode_heartbeat(version))
 
     async def _look_up(self, account_id: int) -> Snapshot:
         self._lifecycle.require_serving()
-        _check_account_id("account_id", account_id)
-        snapshot = self._engine.snapshot(account_id)
-        if snapshot is None:
-            refused = await self._accounts.ensure((account_id,))
-            if account_id in refused:
-                raise refused[account_id]
-            snapshot = self._engine.snapshot(account_id)
-            assert snapshot is not None, "an account that is not refused is known"
-        return snapshot
+        return await look_up(account_id, self._engine, self._accounts)
 
     def _wake_all(self, _phase: Phase) -> None:
         for awake in self._wakers:
             awake.set()
 
 
-def _check_account_id(field: str, account_id: int) -> None:
-    if account_id <= 0:
-        raise InvalidRequest(field, f"{field} must be positive, not {account_id}", value=account_id)
-    if account_id > EXACT_MAX:
-        raise OutOfBounds(field, f"{field} is {account_id}, the most is {EXACT_MAX}", value=account_id, bound=EXACT_MAX)
-
-
-async def _write(context: Context, message: pb.SubscribeEquityResponse) -> None:
-    try:
-        async with asyncio.timeout(STUCK_READER_SECONDS):
-            await context.write(message)
-    except TimeoutError:
-        raise Overloaded(
-            f"the reader took no message for {STUCK_READER_SECONDS} s; subscribe again", bound=STUCK_READER_SECONDS
-        ) from None
+def _next_request(requests: AsyncIterator[pb.WatchEquityRequest], awake: asyncio.Event) -> _Coming:
+    coming = asyncio.ensure_future(anext(requests, None))
+    coming.add_done_callback(lambda _: awake.set())
+    return coming

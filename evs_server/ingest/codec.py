@@ -1,19 +1,20 @@
 """
-Protobuf to batches and back, and all validation of what senders say. Pure.
+Protobuf to batches, and all validation of what senders say. Pure.
 
 Past this room every number is inside ``limits``. A run is checked as columns; only an event that some column condemns
-is looked at by itself, to say what is wrong with it in order of precedence. Each event gets a digest of its content,
-the same whichever call it came by.
+is looked at by itself, to say what is wrong with it in order of precedence. Few events, above all the one of a unary
+call, are each looked at by themselves: for one, columns cost five times as much. Each event gets a digest of its
+content, the same whichever way it came.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
-from typing import Any
 
 import numpy as np
 from evs.v1 import evs_pb2 as pb
 
-from evs_server.errors import InvalidRequest, OutOfBounds, RequestError
+from evs_server.errors import InvalidRequest, RequestError
+from evs_server.ingest import rules
 from evs_server.limits import (
     BATCH_EVENTS_MAX,
     EXACT_MAX,
@@ -21,7 +22,6 @@ from evs_server.limits import (
     PRICE_CENTS_MAX,
     QUANTITY_BP_MAX,
     REASON_BYTES_MAX,
-    SOURCE_BYTES_MAX,
     TICK_TIME_MS_MAX,
 )
 from evs_server.model import (
@@ -38,10 +38,26 @@ from evs_server.model import (
 )
 
 _TRADE, _PRICE, _CASH, _TICK = 1, 2, 3, 4
-_SEED = np.uint64(0x9E3779B97F4A7C15)
-_MIX = np.uint64(0xBF58476D1CE4E5B9)
-_SHIFT = np.uint64(29)
+_SEED = 0x9E3779B97F4A7C15
+_MIX = 0xBF58476D1CE4E5B9
+_SHIFT = 29
+_WORD = 2**64 - 1
+_FEW = 6
+"""Up to so many events of a run, looking at each costs less than columns do."""
+_SEED_U64, _MIX_U64, _SHIFT_U64 = np.uint64(_SEED), np.uint64(_MIX), np.uint64(_SHIFT)
 
+_TRADE_RANGES = {
+    "account_id": (1, EXACT_MAX),
+    "symbol_id": (0, 2**32 - 1),
+    "side": (min(Side), max(Side)),
+    "quantity_bp": (1, QUANTITY_BP_MAX),
+    "price_cents": (1, PRICE_CENTS_MAX),
+    "fee_cents": (0, FEE_CENTS_MAX),
+    "settlement_id": (0, EXACT_MAX),
+}
+_TRADE_LEAST, _TRADE_MOST = np.array(list(_TRADE_RANGES.values()), np.int64).T[:, :, np.newaxis]
+
+_Row = tuple[int, ...]
 _Checked = tuple[Run, UInt64Array, dict[int, RequestError]]
 
 
@@ -50,27 +66,26 @@ _Checked = tuple[Run, UInt64Array, dict[int, RequestError]]
 
 def decode_trade(request: pb.OnTradeSettledRequest) -> Batch:
     """A batch of one trade; raises ``InvalidRequest`` if its event id cannot be used."""
-    columns = (
-        [request.account_id], [request.symbol_id], [request.side], [request.quantity_bp], [request.price_cents],
-        [request.fee_cents], [request.settlement_id],
+    row = (
+        request.account_id, request.symbol_id, request.side, request.quantity_bp, request.price_cents,
+        request.fee_cents, request.settlement_id,
     )  # fmt: skip
-    return _single(request, _trades(*(np.array(column, np.int64) for column in columns)))
+    return _single(request, _few_trades([row]))
 
 
 def decode_price(request: pb.OnPriceUpdatedRequest) -> Batch:
     """A batch of one mark; raises as ``decode_trade``."""
-    return _single(request, _prices(np.array([request.symbol_id], np.int64), np.array([request.price_cents], np.int64)))
+    return _single(request, _few_prices([(request.symbol_id, request.price_cents)]))
 
 
 def decode_cash(request: pb.OnCashAdjustedRequest) -> Batch:
     """A batch of one flow; raises as ``decode_trade``."""
-    account_id, amount = np.array([request.account_id], np.int64), np.array([request.amount_cents], np.int64)
-    return _single(request, _cash(account_id, amount, (request.reason,)))
+    return _single(request, _few_flows([(request.account_id, request.amount_cents)], (request.reason,)))
 
 
 def decode_tick(request: pb.OnTickCompleteRequest) -> Batch:
     """A batch of one tick completion; raises as ``decode_trade``."""
-    return _single(request, _ticks(np.array([request.tick_id], np.uint64), np.array([request.tick_time], np.int64)))
+    return _single(request, _few_ticks([(request.tick_id, request.tick_time)]))
 
 
 def decode_batch(request: pb.StreamEventsRequest) -> Batch:
@@ -88,14 +103,14 @@ def decode_batch(request: pb.StreamEventsRequest) -> Batch:
         )
     if not request.first_sequence:
         return _batch("", 0, 0, checked)
-    _check_source("source", request.source)
-    _check_numbering("epoch", request.epoch, "first_sequence", request.first_sequence, size)
+    rules.check_source("source", request.source)
+    rules.check_numbering("epoch", request.epoch, "first_sequence", request.first_sequence, size)
     return _batch(request.source, request.epoch, request.first_sequence, checked)
 
 
 def check_source(source: str) -> str:
     """The name of a sender as it was given; raises ``InvalidRequest`` if it is none."""
-    _check_source("source", source)
+    rules.check_source("source", source)
     return source
 
 
@@ -103,13 +118,14 @@ def _single(
     request: pb.OnTradeSettledRequest | pb.OnPriceUpdatedRequest | pb.OnCashAdjustedRequest | pb.OnTickCompleteRequest,
     checked: _Checked,
 ) -> Batch:
+    run, digest, refusals = checked
     if not request.HasField("event_id"):
-        return _batch("", 0, 0, [checked])
+        return Batch("", 0, 0, (run,), digest, refusals)
     event_id = request.event_id
-    _check_source("event_id.source", event_id.source)
-    _positive("event_id.sequence", event_id.sequence)
-    _check_numbering("event_id.epoch", event_id.epoch, "event_id.sequence", event_id.sequence, 1)
-    return _batch(event_id.source, event_id.epoch, event_id.sequence, [checked])
+    rules.check_source("event_id.source", event_id.source)
+    rules.positive("event_id.sequence", event_id.sequence)
+    rules.check_numbering("event_id.epoch", event_id.epoch, "event_id.sequence", event_id.sequence, 1)
+    return Batch(event_id.source, event_id.epoch, event_id.sequence, (run,), digest, refusals)
 
 
 def _batch(source: str, epoch: int, first_sequence: int, checked: Sequence[_Checked]) -> Batch:
@@ -129,59 +145,70 @@ def _batch(source: str, epoch: int, first_sequence: int, checked: Sequence[_Chec
 def _run(run: pb.EventRun) -> _Checked:
     kind = run.WhichOneof("events")
     if kind == "trades":
-        return _trade_columns(run.trades)
+        return _trade_run(run.trades)
     if kind == "prices":
-        prices = run.prices
-        _check_lengths("prices", symbol_id=prices.symbol_id, price_cents=prices.price_cents)
-        return _prices(np.array(prices.symbol_id, np.int64), np.array(prices.price_cents, np.int64))
+        return _price_run(run.prices)
     if kind == "cash":
-        cash = run.cash
-        reason = tuple(cash.reason) or ("",) * len(cash.account_id)
-        _check_lengths("cash", account_id=cash.account_id, amount_cents=cash.amount_cents, reason=reason)
-        return _cash(np.array(cash.account_id, np.int64), np.array(cash.amount_cents, np.int64), reason)
+        return _cash_run(run.cash)
     if kind == "ticks":
-        tick_time = run.ticks.tick_time or [0] * len(run.ticks.tick_id)
-        _check_lengths("ticks", tick_id=run.ticks.tick_id, tick_time=tick_time)
-        return _ticks(np.array(run.ticks.tick_id, np.uint64), np.array(tick_time, np.int64))
+        return _tick_run(run.ticks)
     raise InvalidRequest("runs", "a run holds no events of any kind: set one of trades, prices, cash, ticks")
 
 
-def _trade_columns(trades: pb.TradeColumns) -> _Checked:
+def _trade_run(trades: pb.TradeColumns) -> _Checked:
     count = len(trades.account_id)
-    zeros = np.zeros(count, np.int64)
-    fee = np.array(trades.fee_cents, np.int64) if trades.fee_cents else zeros
-    settlement_id = np.array(trades.settlement_id, np.int64) if trades.settlement_id else zeros
-    _check_lengths(
-        "trades",
-        account_id=trades.account_id,
-        symbol_id=trades.symbol_id,
-        side=trades.side,
-        quantity_bp=trades.quantity_bp,
-        price_cents=trades.price_cents,
-        fee_cents=fee,
-        settlement_id=settlement_id,
-    )
-    columns = (trades.account_id, trades.symbol_id, trades.side, trades.quantity_bp, trades.price_cents)
-    return _trades(*(np.array(column, np.int64) for column in columns), fee, settlement_id)
+    zeros = (0,) * count if count <= _FEW else np.zeros(count, np.int64)
+    columns = (
+        trades.account_id, trades.symbol_id, trades.side, trades.quantity_bp, trades.price_cents,
+        trades.fee_cents or zeros, trades.settlement_id or zeros,
+    )  # fmt: skip
+    if any(len(column) != count for column in columns):
+        rules.check_lengths("trades", **dict(zip(_TRADE_RANGES, columns, strict=True)))
+    if 0 < count <= _FEW:
+        return _few_trades(list(zip(*columns, strict=True)))
+    table = np.empty((len(columns), count), np.int64)
+    for field, column in zip(table, columns, strict=True):
+        # By way of an array of its own, which the column can make of itself at once.
+        field[:] = np.array(column)
+    return _trades(table)
 
 
-def _trades(*columns: Int64Array) -> _Checked:
-    account_id, _, side, quantity_bp, price_cents, fee_cents, settlement_id = columns
-    condemned = (
-        _outside(account_id, 1, EXACT_MAX)
-        | _outside(side, min(Side), max(Side))
-        | _outside(quantity_bp, 1, QUANTITY_BP_MAX)
-        | _outside(price_cents, 1, PRICE_CENTS_MAX)
-        | _outside(fee_cents, 0, FEE_CENTS_MAX)
-        | _outside(settlement_id, 0, EXACT_MAX)
-    )
-    return TradeRun(*columns), _digest(_TRADE, columns), _refuse(condemned, columns, _check_trade)
+def _price_run(prices: pb.PriceColumns) -> _Checked:
+    rules.check_lengths("prices", symbol_id=prices.symbol_id, price_cents=prices.price_cents)
+    if 0 < len(prices.symbol_id) <= _FEW:
+        return _few_prices(list(zip(prices.symbol_id, prices.price_cents, strict=True)))
+    return _prices(np.array(prices.symbol_id, np.int64), np.array(prices.price_cents, np.int64))
+
+
+def _cash_run(cash: pb.CashColumns) -> _Checked:
+    reason = tuple(cash.reason) or ("",) * len(cash.account_id)
+    rules.check_lengths("cash", account_id=cash.account_id, amount_cents=cash.amount_cents, reason=reason)
+    if 0 < len(reason) <= _FEW:
+        return _few_flows(list(zip(cash.account_id, cash.amount_cents, strict=True)), reason)
+    return _cash(np.array(cash.account_id, np.int64), np.array(cash.amount_cents, np.int64), reason)
+
+
+def _tick_run(ticks: pb.TickColumns) -> _Checked:
+    tick_time = ticks.tick_time or [0] * len(ticks.tick_id)
+    rules.check_lengths("ticks", tick_id=ticks.tick_id, tick_time=tick_time)
+    if 0 < len(tick_time) <= _FEW:
+        return _few_ticks(list(zip(ticks.tick_id, tick_time, strict=True)))
+    return _ticks(np.array(ticks.tick_id, np.uint64), np.array(tick_time, np.int64))
+
+
+# Columns: what is wrong with whichever of many.
+
+
+def _trades(table: Int64Array) -> _Checked:
+    columns = tuple(table)
+    condemned: BoolArray = np.any(_outside(table, _TRADE_LEAST, _TRADE_MOST), axis=0)
+    return TradeRun(*columns), _digest(_TRADE, columns), _refuse(condemned, columns, rules.check_trade)
 
 
 def _prices(symbol_id: Int64Array, price_cents: Int64Array) -> _Checked:
     columns = (symbol_id, price_cents)
     condemned = _outside(price_cents, 1, PRICE_CENTS_MAX)
-    return PriceRun(*columns), _digest(_PRICE, columns), _refuse(condemned, columns, _check_price)
+    return PriceRun(*columns), _digest(_PRICE, columns), _refuse(condemned, columns, rules.check_price)
 
 
 def _cash(account_id: Int64Array, amount_cents: Int64Array, reason: tuple[str, ...]) -> _Checked:
@@ -194,19 +221,20 @@ def _cash(account_id: Int64Array, amount_cents: Int64Array, reason: tuple[str, .
         | too_long
     )
     text = np.array([_text_digest(each) for each in reason], np.uint64).view(np.int64)
-    refusals = _refuse(condemned, columns, lambda a, b, index: _check_cash(a, b, reason[index]))
+    refusals = _refuse(condemned, columns, lambda a, b, index: rules.check_cash(a, b, reason[index]))
     return CashRun(account_id, amount_cents, reason), _digest(_CASH, (*columns, text)), refusals
 
 
 def _ticks(tick_id: UInt64Array, tick_time_ms: Int64Array) -> _Checked:
     tick = np.minimum(tick_id, EXACT_MAX + 1).astype(np.int64)
     condemned = _outside(tick, 0, EXACT_MAX) | _outside(tick_time_ms, 0, TICK_TIME_MS_MAX)
-    refusals = _refuse(condemned, (tick_id, tick_time_ms), _check_tick)
+    refusals = _refuse(condemned, (tick_id, tick_time_ms), rules.check_tick)
     return TickRun(tick, tick_time_ms), _digest(_TICK, (tick_id.view(np.int64), tick_time_ms)), refusals
 
 
-def _outside(column: Int64Array, least: int, most: int) -> BoolArray:
-    condemned: BoolArray = (column < least) | (column > most)
+def _outside(column: Int64Array, least: int | Int64Array, most: int | Int64Array) -> BoolArray:
+    # As unsigned numbers, all that is below the least is far above the most: one comparison does for both.
+    condemned: BoolArray = (column - least).view(np.uint64) > np.uint64(most - least)
     return condemned
 
 
@@ -228,11 +256,15 @@ def _refuse(
     return refusals
 
 
-def _digest(kind: int, columns: Iterable[Int64Array]) -> UInt64Array:
-    digest: UInt64Array = np.uint64(kind) * np.ones(1, np.uint64)
+def _digest(kind: int, columns: Sequence[Int64Array]) -> UInt64Array:
+    digest = np.full(len(columns[0]), kind, np.uint64)
+    shifted = np.empty_like(digest)
     for column in columns:
-        digest = (digest ^ column.view(np.uint64)) * _MIX + _SEED
-        digest ^= digest >> _SHIFT
+        digest ^= column.view(np.uint64)
+        digest *= _MIX_U64
+        digest += _SEED_U64
+        np.right_shift(digest, _SHIFT_U64, out=shifted)
+        digest ^= shifted
     return digest
 
 
@@ -240,91 +272,50 @@ def _text_digest(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) if text else 0
 
 
-# --- the rules of each field, in order of precedence --------------------------------------------------------------
+# Rows: what is wrong with each of a few.
 
 
-def _check_trade(*values: int) -> None:
-    account_id, _, side, quantity_bp, price_cents, fee_cents, settlement_id, _ = values
-    _positive("account_id", account_id)
-    if side not in (Side.BUY, Side.SELL):
-        raise InvalidRequest("side", f"side must be TRADE_SIDE_BUY or TRADE_SIDE_SELL, not {side}", side=side)
-    _positive("quantity_bp", quantity_bp)
-    _positive("price_cents", price_cents)
-    _not_negative("fee_cents", fee_cents)
-    _not_negative("settlement_id", settlement_id)
-    _at_most("account_id", account_id, EXACT_MAX)
-    _at_most("quantity_bp", quantity_bp, QUANTITY_BP_MAX)
-    _at_most("price_cents", price_cents, PRICE_CENTS_MAX)
-    _at_most("fee_cents", fee_cents, FEE_CENTS_MAX)
-    _at_most("settlement_id", settlement_id, EXACT_MAX)
+def _few_trades(rows: Sequence[_Row]) -> _Checked:
+    return TradeRun(*_columns(rows)), _digest_of_rows(_TRADE, rows), _refuse_rows(rows, rules.check_trade)
 
 
-def _check_price(_symbol_id: int, price_cents: int, _index: int) -> None:
-    _positive("price_cents", price_cents)
-    _at_most("price_cents", price_cents, PRICE_CENTS_MAX)
+def _few_prices(rows: Sequence[_Row]) -> _Checked:
+    return PriceRun(*_columns(rows)), _digest_of_rows(_PRICE, rows), _refuse_rows(rows, rules.check_price)
 
 
-def _check_cash(account_id: int, amount_cents: int, reason: str) -> None:
-    _positive("account_id", account_id)
-    if not amount_cents:
-        raise InvalidRequest("amount_cents", "amount_cents must not be 0", value=0)
-    size = len(reason.encode())
-    if size > REASON_BYTES_MAX:
-        raise InvalidRequest(
-            "reason", f"reason has {size} bytes, the most is {REASON_BYTES_MAX}", size=size, bound=REASON_BYTES_MAX
-        )
-    _at_most("account_id", account_id, EXACT_MAX)
-    if abs(amount_cents) > EXACT_MAX:
-        raise OutOfBounds(
-            "amount_cents",
-            f"amount_cents is {amount_cents}, beyond +-{EXACT_MAX}",
-            value=amount_cents,
-            bound=EXACT_MAX,
-        )
+def _few_flows(rows: Sequence[_Row], reason: tuple[str, ...]) -> _Checked:
+    contents = [(*row, _text_digest(text)) for row, text in zip(rows, reason, strict=True)]
+    refusals = _refuse_rows(rows, lambda a, b, index: rules.check_cash(a, b, reason[index]))
+    account_id, amount_cents = _columns(rows)
+    return CashRun(account_id, amount_cents, reason), _digest_of_rows(_CASH, contents), refusals
 
 
-def _check_tick(tick_id: int, tick_time: int, _index: int) -> None:
-    _not_negative("tick_time", tick_time)
-    _at_most("tick_id", tick_id, EXACT_MAX)
-    _at_most("tick_time", tick_time, TICK_TIME_MS_MAX)
+def _few_ticks(rows: Sequence[_Row]) -> _Checked:
+    columns = _columns([(min(tick_id, EXACT_MAX + 1), tick_time) for tick_id, tick_time in rows])
+    return TickRun(*columns), _digest_of_rows(_TICK, rows), _refuse_rows(rows, rules.check_tick)
 
 
-def _check_source(field: str, source: str) -> None:
-    size = len(source.encode())
-    if not 0 < size <= SOURCE_BYTES_MAX:
-        raise InvalidRequest(
-            field,
-            f"{field} must not be empty and have at most {SOURCE_BYTES_MAX} bytes, it has {size}",
-            size=size,
-            bound=SOURCE_BYTES_MAX,
-        )
-    if "\0" in source:
-        # PostgreSQL keeps no such text: the flush with this sender's watermark, and all behind it, could never commit.
-        raise InvalidRequest(field, f"{field} must not contain a NUL character")
+def _columns(rows: Sequence[_Row]) -> Int64Array:
+    return np.array(tuple(zip(*rows, strict=True)), np.int64)
 
 
-def _check_numbering(epoch_field: str, epoch: int, sequence_field: str, first_sequence: int, size: int) -> None:
-    _at_most(epoch_field, epoch, EXACT_MAX)
-    _at_most(sequence_field, first_sequence, EXACT_MAX + 1 - max(size, 1))
+def _refuse_rows(rows: Sequence[_Row], check: Callable[..., None]) -> dict[int, RequestError]:
+    refusals: dict[int, RequestError] = {}
+    for index, row in enumerate(rows):
+        try:
+            check(*row, index)
+        except RequestError as error:
+            refusals[index] = error
+    return refusals
 
 
-def _check_lengths(kind: str, **columns: Any) -> None:
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise InvalidRequest(f"runs.{kind}", f"columns of {kind} differ in length: {listed}", **lengths)
-
-
-def _positive(field: str, value: int) -> None:
-    if value <= 0:
-        raise InvalidRequest(field, f"{field} must be positive, not {value}", value=value)
-
-
-def _not_negative(field: str, value: int) -> None:
-    if value < 0:
-        raise InvalidRequest(field, f"{field} must not be negative, it is {value}", value=value)
-
-
-def _at_most(field: str, value: int, bound: int) -> None:
-    if value > bound:
-        raise OutOfBounds(field, f"{field} is {value}, the most is {bound}", value=value, bound=bound)
+def _digest_of_rows(kind: int, rows: Iterable[_Row]) -> UInt64Array:
+    """As ``_digest`` has it for columns of these rows."""
+    digests = []
+    for row in rows:
+        digest = kind
+        for value in row:
+            digest = ((digest ^ (value & _WORD)) * _MIX + _SEED) & _WORD
+            digest ^= digest >> _SHIFT
+        digests.append(digest)
+    return np.array(digests, np.uint64)

@@ -9,14 +9,16 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TypeVar
 
 from evs_server.clock import Clock
-from evs_server.errors import RequestError, StoreUnavailable
+from evs_server.errors import EvsError, RequestError, StoreUnavailable
 from evs_server.ingest.intake import Intake, Outcome
 from evs_server.ingest.loader import Loader
 from evs_server.ingest.sequencer import IngestState, Sequencer
+from evs_server.ingest.tally import Tally
 from evs_server.lifecycle import Lifecycle, Phase
 from evs_server.limits import FLUSH_DELAY_MS
 from evs_server.model import Batch, ExchangeAccount, Flush
 from evs_server.rpc_status import end_process
+from evs_server.telemetry.distribution import TICK_SECONDS, Distribution
 
 LOOK_UP_SECONDS = 1.0
 """How long a batch waits for an account to be read, before its events are parked instead."""
@@ -25,7 +27,13 @@ T = TypeVar("T")
 
 
 class Gate:
-    """Takes batches in, and lets those wait who want to know when they are durable."""
+    """
+    Takes batches in, and lets those wait who want to know when they are durable.
+
+    Attributes:
+        tally: What became of the events.
+        publish_seconds: From the arrival of batches with ticks to when their values were offered to readers.
+    """
 
     def __init__(
         self, lifecycle: Lifecycle, intake: Intake, sequencer: Sequencer, loader: Loader, clock: Clock
@@ -35,6 +43,8 @@ class Gate:
         self._sequencer = sequencer
         self._loader = loader
         self._clock = clock
+        self.tally = Tally()
+        self.publish_seconds = Distribution(TICK_SECONDS)
         self._flush_due: asyncio.TimerHandle | None = None
         self._news: asyncio.Future[None] | None = None
         loader.on_change = self.flush_soon
@@ -42,14 +52,27 @@ class Gate:
 
     async def take(self, batch: Batch) -> Outcome:
         """
-        Apply what is new of a batch.
+        Apply what is new of a batch, and count what became of it.
 
         Raises:
             Recovering, ShuttingDown: If EVS does not serve.
             Overloaded: If too many unknown accounts are being looked up.
         """
+        arrived_at = self._clock.monotonic()
+        try:
+            outcome = await self._take(batch)
+        except EvsError as error:
+            self.tally.count_untaken(batch, error)
+            raise
+        self.tally.count(batch, outcome)
+        if outcome.accounts_valued:
+            self.publish_seconds.observe(self._clock.monotonic() - arrived_at)
+        return outcome
+
+    async def _take(self, batch: Batch) -> Outcome:
         unknown = self._intake.unknown_accounts(batch)
         refused = await self._look_up(unknown) if unknown else {}
+        self.tally.known_batch_count += not unknown
         doubtful = self._intake.doubtful_accounts(batch, self._clock.now_ms())
         accounts = await self._read(doubtful) if doubtful else {}
         self._lifecycle.require_serving()
@@ -78,6 +101,10 @@ class Gate:
     def degraded_since_ms(self) -> int | None:
         """As of ``Intake``."""
         return self._intake.degraded_since_ms
+
+    def parked_statistics(self) -> Mapping[str, int]:
+        """How many events wait for an account to be read, and for how many accounts."""
+        return self._intake.parked_statistics()
 
     def roll_if_due(self) -> None:
         """Roll the session if EVS's clock says so."""

@@ -38,6 +38,8 @@ class Loader:
 
     Attributes:
         on_change: Called when parked events have been taken up.
+        loaded_count: Accounts taken in since the start.
+        failed_count: Looks at the tables that failed since the start.
     """
 
     def __init__(self, intake: Intake, tables: ExchangeTables, clock: Clock, deadline_seconds: float = 5.0) -> None:
@@ -50,6 +52,8 @@ class Loader:
         self.on_change: Callable[[], None] = lambda: None
         self._failed_at = -math.inf
         self._failure_count = 0
+        self.loaded_count = 0
+        self.failed_count = 0
         self._looks: dict[int, int] = {}
         # Whoever asks, and however many: the database has other things to do.
         self._turn = asyncio.Semaphore(LOOKS_AT_ONCE)
@@ -64,6 +68,7 @@ class Loader:
         """Take note that a look at the tables failed, or took too long."""
         self._failed_at = self._clock.monotonic()
         self._failure_count += 1
+        self.failed_count += 1
 
     def look_after_parked(self) -> None:
         """Have the accounts of parked events read."""
@@ -217,4 +222,5 @@ class Loader:
                 return {accounts[0].account_id: error}
             # The numbers of one must not keep the others out.
             return {account_id: refusal for each in accounts for account_id, refusal in self._take_in([each]).items()}
+        self.loaded_count += len(accounts)
         return {}

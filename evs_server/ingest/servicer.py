@@ -6,7 +6,7 @@ Each method is a door. What an event means is decided behind ``Gate``; what may 
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from evs.v1 import evs_pb2 as pb
@@ -20,6 +20,7 @@ from evs_server.model import Batch
 from evs_server.rpc_status import answers_with_status, ends_with_status, status_name
 
 Context = grpc.aio.ServicerContext[Any, Any]
+_T = TypeVar("_T")
 
 
 class IngestServicer(evs_pb2_grpc.EquityValuationServiceServicer):
@@ -75,10 +76,12 @@ class IngestServicer(evs_pb2_grpc.EquityValuationServiceServicer):
         self, request_iterator: AsyncIterator[pb.StreamEventsRequest], _: Context
     ) -> AsyncIterator[pb.StreamEventsResponse]:
         """Apply batches in order, answer each, and say when more is durable."""
-        source, told_durable = "", 0
-        coming: asyncio.Future[Any] = asyncio.ensure_future(anext(request_iterator, None))
+        source, told_durable, awake = "", 0, _Awake()
+        coming, news = awake.by(_next(request_iterator)), awake.by(self._gate.news())
         try:
             while True:
+                if news.done():
+                    news = awake.by(self._gate.news())
                 # Compared before each wait, not after: a commit may come while an answer is being sent.
                 state = self._gate.state(source)
                 if state.durable_sequence > told_durable:
@@ -87,7 +90,7 @@ class IngestServicer(evs_pb2_grpc.EquityValuationServiceServicer):
                         applied_sequence=state.applied_sequence, durable_sequence=state.durable_sequence
                     )
                     continue
-                await asyncio.wait({coming, self._gate.news()}, return_when=asyncio.FIRST_COMPLETED)
+                await awake.wait()
                 self._gate.require_serving()
                 if coming.done():
                     request = coming.result()
@@ -98,8 +101,10 @@ class IngestServicer(evs_pb2_grpc.EquityValuationServiceServicer):
                     if batch.first_sequence:
                         source, told_durable = batch.source, answer.durable_sequence
                     yield answer
-                    coming = asyncio.ensure_future(anext(request_iterator, None))
+                    coming = awake.by(_next(request_iterator))
         finally:
+            # What others wait for, too, must not remember this stream.
+            news.remove_done_callback(awake.wake)
             coming.cancel()
 
     @answers_with_status
@@ -148,6 +153,31 @@ class IngestServicer(evs_pb2_grpc.EquityValuationServiceServicer):
             return 0, 0
         state = self._gate.state(batch.source)
         return state.applied_sequence, state.durable_sequence
+
+
+class _Awake:
+    """Wakes one stream when any of its futures is done; ``asyncio.wait`` would do so at ten times the cost."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def by(self, future: "asyncio.Future[_T]") -> "asyncio.Future[_T]":
+        """The same future, which from now on wakes."""
+        future.add_done_callback(self.wake)
+        return future
+
+    def wake(self, _future: object) -> None:
+        """Be woken."""
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Return once woken since the last time."""
+        await self._event.wait()
+        self._event.clear()
+
+
+def _next(requests: AsyncIterator[pb.StreamEventsRequest]) -> "asyncio.Future[pb.StreamEventsRequest | None]":
+    return asyncio.ensure_future(anext(requests, None))
 
 
 def _refusal(batch: Batch, index: int, error: EvsError) -> pb.Refusal:

@@ -126,7 +126,6 @@ def test_a_thousand_accounts_may_be_asked_for(ask: Ask) -> None:
         (StatusCode.OUT_OF_RANGE, "account_ids", pb.BatchGetEquityRequest(account_ids=[ALICE, 2**63 - 1])),
         (StatusCode.NOT_FOUND, "", pb.GetEquityRequest(account_id=GHOST)),
         (StatusCode.NOT_FOUND, "", pb.ListPositionsRequest(account_id=EXACT_MAX)),
-        (StatusCode.UNIMPLEMENTED, "", pb.GetEquityHistoryRequest(account_id=ALICE)),
     ],
 )
 def test_a_read_that_cannot_be_answered_says_why(ask: Ask, code: StatusCode, field: str, request_: Message) -> None:

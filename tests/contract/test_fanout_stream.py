@@ -237,11 +237,3 @@ async def test_readers_that_come_and_go_leave_nothing_behind(rooms: Rooms, stub:
         await until(lambda: rooms.hub.statistics() == {"followed_accounts": 0, "subscriptions": 0})
     await until(lambda: len(asyncio.all_tasks()) <= before)
     assert set() == rooms.servicer._wakers
-
-
-async def test_many_accounts_on_one_stream_are_for_later(stub: Stub) -> None:
-    call: Any = stub.WatchEquity()
-    with refusal() as told:
-        async for _ in call:
-            pass
-    assert (StatusCode.UNIMPLEMENTED, "NOT_SERVED") == (told.code, told.reason)

@@ -341,11 +341,20 @@ def test_a_wait_for_what_never_comes_ends_with_its_deadline(caller: Caller) -> N
     assert "DEADLINE_EXCEEDED" == refusal(lambda: caller.call("GetIngestState", request, seconds=0.2)).code
 
 
-# --- methods that are not there yet, and what is beside them -------------------------------------------------------
+# --- many accounts on one stream, and what is beside the methods ---------------------------------------------------
 
 
-def test_methods_of_a_later_version_say_so(caller: Caller, account_id: int) -> None:
-    """UNIMPLEMENTED, not a made-up answer."""
-    request = pb.GetEquityHistoryRequest(account_id=account_id)
-    assert "UNIMPLEMENTED" == refusal(lambda: caller.call("GetEquityHistory", request)).code
-    assert "UNIMPLEMENTED" == refusal(lambda: list(caller.stub.WatchEquity(iter([]), timeout=30))).code
+def test_a_watch_tells_of_the_accounts_asked_for_and_of_those_that_cannot_be(caller: Caller, account_id: int) -> None:
+    """And says the same as a read."""
+    wanted = iter([pb.WatchEquityRequest(add=[account_id, EXACT_MAX])])
+    watch: Any = caller.stub.WatchEquity(wanted, timeout=30)
+    updates: list[pb.SubscribeEquityResponse] = []
+    refused_ids: list[int] = []
+    while not (updates and refused_ids):
+        message = next(watch)
+        updates += message.updates
+        refused_ids += message.refused_account_ids
+    watch.cancel()
+    read = caller.call("GetEquity", pb.GetEquityRequest(account_id=account_id))
+    assert [(read.equity, read.version, True)] == [(each.equity, each.version, each.snapshot) for each in updates]
+    assert [EXACT_MAX] == refused_ids

@@ -25,6 +25,8 @@ from tests.builders import ALICE, BOB, KICK, NOON_MS, PUNT
 from tests.flushes import plain
 from tests.wire import BUY, EM, SELL, a_batch, a_request, a_trade, cash, numbered, prices, ticks, trades
 
+MANY = 20
+"""Events of a run that are looked at as columns; fewer are looked at one by one."""
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
 INT64 = st.one_of(st.integers(-3, 3), st.integers(INT64_MIN, INT64_MAX), st.sampled_from([EXACT_MAX, EXACT_MAX + 1]))
@@ -134,11 +136,14 @@ def test_a_batch_without_a_first_sequence_has_no_source() -> None:
 )  # fmt: skip
 def test_a_call_and_a_column_say_the_same(event: dict[str, Any]) -> None:
     """The same digest, the same run and the same refusal, so that a sender may change ways in between."""
-    unary, batch = decode_unary(event), a_batch(a_run(event))
-    assert unary.digest.tolist() == batch.digest.tolist()
-    assert plain(unary.runs) == plain(batch.runs)
-    refusals = [{index: shown(error) for index, error in each.refusals.items()} for each in (unary, batch)]
-    assert refusals[0] == refusals[1]
+    unary = decode_unary(event)
+    [run] = unary.runs
+    for count in (1, MANY):
+        batch = a_batch(a_run(*[event] * count))
+        assert unary.digest.tolist() * count == batch.digest.tolist()
+        assert [each * count for each in plain(run).values()] == [list(each) for each in plain(batch.runs[0]).values()]
+        refusals = [shown(error) for error in unary.refusals.values()] * count
+        assert refusals == [shown(batch.refusals[index]) for index in sorted(batch.refusals)]
 
 
 @pytest.mark.parametrize("event", [GOOD_TRADE, GOOD_PRICE, GOOD_CASH, GOOD_TICK])
@@ -227,9 +232,10 @@ def test_a_refusal_names_the_field_and_every_number(
 def test_a_refusal_spares_its_neighbours(
     kind: type[RequestError], field: str, event: dict[str, Any], change: dict[str, Any]
 ) -> None:
-    """In a batch it is refused by its own index, counted across the runs."""
-    batch = a_batch(ticks(1, 2), a_run(event, event | change, event))
-    assert {3: (kind, field)} == {index: shown(error)[:2] for index, error in batch.refusals.items()}
+    """In a batch it is refused by its own index, counted across the runs; whether neighbours are few or many."""
+    for count in (1, MANY):
+        batch = a_batch(ticks(1, 2), a_run(event, event | change, *[event] * count))
+        assert {3: (kind, field)} == {index: shown(error)[:2] for index, error in batch.refusals.items()}
 
 
 @pytest.mark.parametrize(

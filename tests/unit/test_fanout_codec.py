@@ -1,16 +1,18 @@
 """Snapshots and positions as the contract writes them."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 from evs.v1 import evs_pb2 as pb
 from google.protobuf import json_format
 
 from evs_server.fanout import codec
-from evs_server.fanout.hub import Pending
+from evs_server.fanout.hub import Pending, Sheet
 from evs_server.limits import EXACT_MAX, PERCENT_E4_MAX
-from evs_server.model import Flag, MarkSource, PositionView, Snapshot
+from evs_server.model import Flag, MarkSource, PositionView, Snapshot, SnapshotColumns
+from tests.flushes import table
 
 SNAPSHOT = Snapshot(
     account_id=7,
@@ -53,6 +55,23 @@ def test_a_change_carries_the_same_numbers(first: bool) -> None:
     assert pb.SubscribeEquityResponse(
         equity=EQUITY, version=2**33 + 5, snapshot=first, conflated=3, flags=FLAGS
     ) == codec.encode_change(Pending(SNAPSHOT, 3), first=first)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_rows_of_a_sheet_say_the_same_as_single_changes(first: bool) -> None:
+    """Each of the part asked for, in order, to the last number and flag."""
+    snapshots = [
+        replace(
+            SNAPSHOT, account_id=account_id, version=2**40 + account_id, day_change_percent_e4=percent_e4, flags=flags
+        )
+        for account_id, percent_e4, flags in ((7, 0, 0), (8, -PERCENT_E4_MAX, sum(Flag)), (9, 1, Flag.DEGRADED))
+    ]
+    names = [field.name for field in fields(SnapshotColumns)]
+    rows = table(SnapshotColumns, [[getattr(snapshot, name) for name in names] for snapshot in snapshots])
+    sheet = Sheet(rows, np.array([0, 3, 5]), first)
+    changes = [codec.encode_change(Pending(*each), first=first) for each in zip(snapshots, (0, 3, 5), strict=True)]
+    assert pb.WatchEquityResponse(updates=changes) == codec.encode_rows(sheet, 0, 3)
+    assert pb.WatchEquityResponse(updates=changes[1:]) == codec.encode_rows(sheet, 1, 99)
 
 
 def test_a_heartbeat_carries_no_value() -> None:

@@ -6,10 +6,10 @@ import weakref
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evs_server.fanout.hub import Hub, Mailbox
+from evs_server.fanout.hub import Hub, Mailbox, PassBox, Sheet
 from evs_server.model import Snapshot
 from tests.builders import ALICE, BOB, CAROL
-from tests.flushes import a_valuation
+from tests.flushes import a_valuation, plain, snapshots
 
 
 def a_snapshot(version: int, account_id: int = ALICE) -> Snapshot:
@@ -186,3 +186,135 @@ def test_ten_thousand_readers_come_and_go_and_leave_nothing() -> None:
     gc.collect()
     assert {"followed_accounts": 0, "subscriptions": 0} == hub.statistics()
     assert [] == [alive for alive in gone if alive() is not None]
+
+
+# --- readers of every account --------------------------------------------------------------------------------------
+
+
+class ReaderOfAll:
+    """A pass box, what its reader has got, and how often it was woken."""
+
+    def __init__(self, rows_max: int = 100) -> None:
+        self.wakes = 0
+        self.box = PassBox(self._wake, rows_max)
+
+    def begin(self, equity_cents: dict[int, int], version: int = 1) -> None:
+        """Take everything as of now."""
+        self.box.begin(snapshots(a_valuation(version, equity_cents)))
+
+    def read(self) -> dict[int, tuple[int, int, int]]:
+        """What is waiting: by account its version, its equity and how many were skipped before it."""
+        sheet = self.box.drain()
+        return {} if sheet is None else rows_of(sheet)
+
+    def _wake(self) -> None:
+        self.wakes += 1
+
+
+def rows_of(sheet: Sheet) -> dict[int, tuple[int, int, int]]:
+    table = sheet.table
+    found = zip(table.version.tolist(), table.equity_cents.tolist(), sheet.conflated_count.tolist(), strict=True)
+    rows = dict(zip(table.account_id.tolist(), found, strict=True))
+    assert len(rows) == len(table), "an account comes once"
+    return rows
+
+
+def test_a_reader_of_all_begins_with_everything() -> None:
+    reader = ReaderOfAll()
+    assert reader.box.behind
+    sheet = reader.box.begin(snapshots(a_valuation(4, {ALICE: 10, BOB: 20})))
+    assert (True, {ALICE: (4, 10, 0), BOB: (4, 20, 0)}) == (sheet.first, rows_of(sheet))
+    assert ({}, False) == (reader.read(), reader.box.behind)
+
+
+def test_a_reader_of_all_gets_every_pass_as_it_is() -> None:
+    hub, reader = Hub(), ReaderOfAll()
+    hub.follow_all(reader.box)
+    reader.begin({ALICE: 1, BOB: 2})
+    for version in (5, 6):
+        hub.publish(a_valuation(version, {BOB: 20, ALICE: 10}))
+        assert {ALICE: (version, 10, 0), BOB: (version, 20, 0)} == reader.read()
+    assert ({}, 2, 1) == (reader.read(), reader.wakes, hub.reader_of_all_count)
+
+
+def test_a_slow_reader_of_all_gets_the_newest_of_each_account() -> None:
+    reader = ReaderOfAll()
+    reader.begin({ALICE: 1, BOB: 2, CAROL: 3})
+    for version, equity_cents in ((5, {BOB: 20, ALICE: 10}), (6, {CAROL: 30}), (7, {BOB: 21})):
+        reader.box.offer(a_valuation(version, equity_cents))
+    assert {ALICE: (5, 10, 0), BOB: (7, 21, 1), CAROL: (6, 30, 0)} == reader.read()
+
+
+def test_what_waits_for_a_reader_of_all_is_the_valuation_to_the_last_number() -> None:
+    reader = ReaderOfAll()
+    reader.begin({})
+    valuation = a_valuation(5, {ALICE: 10, BOB: -21}, percent_e4=-7, flags=6)
+    reader.box.offer(valuation)
+    sheet = reader.box.drain()
+    assert sheet is not None
+    assert plain(snapshots(valuation)) == plain(sheet.table)
+
+
+def test_a_reader_of_all_that_takes_nothing_is_behind_and_begins_anew() -> None:
+    """One pass may be as large as it is; a second one beyond the bound lets go of both."""
+    reader = ReaderOfAll(rows_max=3)
+    reader.begin({})
+    reader.box.offer(a_valuation(5, dict.fromkeys(range(1, 9), 1)))
+    assert not reader.box.behind
+    reader.box.offer(a_valuation(6, {ALICE: 2}))
+    reader.box.offer(a_valuation(7, {ALICE: 3}))
+    assert (True, None, 3) == (reader.box.behind, reader.box.drain(), reader.wakes)
+    sheet = reader.box.begin(snapshots(a_valuation(8, {ALICE: 4})))
+    assert (True, {ALICE: (8, 4, 0)}) == (sheet.first, rows_of(sheet))
+    reader.box.offer(a_valuation(9, {ALICE: 5}))
+    assert {ALICE: (9, 5, 0)} == reader.read()
+
+
+def test_an_empty_pass_wakes_no_reader_of_all() -> None:
+    reader = ReaderOfAll()
+    reader.begin({})
+    reader.box.offer(a_valuation(5, {}))
+    assert ({}, 0) == (reader.read(), reader.wakes)
+
+
+def test_who_follows_all_no_longer_gets_nothing_and_may_say_so_twice() -> None:
+    hub, reader = Hub(), ReaderOfAll()
+    hub.follow_all(reader.box)
+    reader.begin({})
+    hub.unfollow_all(reader.box)
+    hub.unfollow_all(reader.box)
+    hub.publish(a_valuation(5, {ALICE: 10}))
+    assert ({}, 0) == (reader.read(), hub.reader_of_all_count)
+
+
+@given(
+    st.lists(st.one_of(st.sets(st.sampled_from([ALICE, BOB, CAROL]), min_size=1), st.none()), max_size=60),
+    st.integers(1, 12),
+)
+def test_whatever_a_reader_of_all_does_versions_grow_and_nothing_final_is_lost(
+    history: list[set[int] | None], rows_max: int
+) -> None:
+    """None is a read, in which one who is behind begins anew; a set moves its accounts on."""
+    reader = ReaderOfAll(rows_max)
+    version = dict.fromkeys((ALICE, BOB, CAROL), 1)
+    got = {account_id: [0] for account_id in version}
+
+    def read() -> None:
+        if reader.box.behind:
+            rows = rows_of(reader.box.begin(snapshots(*(a_valuation(each, {one: 1}) for one, each in version.items()))))
+        else:
+            rows = reader.read()
+        for account_id, (came, _, _) in rows.items():
+            got[account_id].append(came)
+
+    for number, step in enumerate(history, 2):
+        if step is None:
+            read()
+            continue
+        version |= dict.fromkeys(step, number)
+        reader.box.offer(a_valuation(number, dict.fromkeys(step, number)))
+    read()
+    for account_id, came in got.items():
+        # Who begins anew may be told again what it knows, and never anything older.
+        assert sorted(came) == came
+        assert version[account_id] == came[-1]
