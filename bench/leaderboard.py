@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.harness import Result, Sample, measure, record, show, timed
-from evs_server.engine.growth import GROWTH_ONE, return_columns_e4
 from evs_server.engine.book import Book
+from evs_server.engine.growth import GROWTH_ONE, return_columns_e4
 from evs_server.engine.views import snapshots
 from evs_server.model import Int64Array, SnapshotColumns
 from evs_server.performance.ranking import Ranking, ranked

@@ -1,0 +1,186 @@
+"""
+Events in batches over one stream, against a bare stream that merely decodes the same bytes (``stream/decode``).
+
+EVS is ``evs serve`` with its database, in a process of its own; the yardstick is a bare ``grpc.aio`` server in another,
+which makes columns of what it gets and answers. Both get the same ready-made bytes from the same caller, with as many
+batches on their way at a time; what is timed is until the last batch is answered (*applied*), or until EVS says that
+the last event is committed (*durable*). *Columns* are runs as long as the batch; *rows* are runs of one event each, the
+worst that a sender can do.
+
+``stream/decode`` is columns in batches of 1,000 to applied. ``stream/decode/in_process`` has decoding without any
+network as its yardstick, in this process: what no server can reach.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+from evs.v1 import evs_pb2 as pb
+from evs.v1 import evs_pb2_grpc
+
+from bench.command import run
+from bench.events import trades
+from bench.harness import Result, Sample, measure_async
+from bench.serving import an_exchange, evs, process
+from bench.yardsticks import bare_stream
+
+ROUNDS = 5
+ACCOUNTS = 10_000
+WINDOW = 8
+"""Batches on their way at a time."""
+DURABLE_SECONDS = 60.0
+
+STREAM_EVENTS = "/evs.v1.EquityValuationService/StreamEvents"
+HEADLINE = "stream/1000_columns/applied"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One case: how many events a batch has, in runs of how many, and how many batches make a round."""
+
+    batch: int
+    run: int
+    batches: int
+
+    @property
+    def name(self) -> str:
+        """As it stands in the results."""
+        return f"{self.batch}_{'rows' if self.run == 1 else 'columns'}"
+
+
+SHAPES = (
+    Shape(10, 10, 1_000), Shape(100, 100, 600), Shape(1_000, 1_000, 200),
+    Shape(10, 1, 1_000), Shape(100, 1, 150), Shape(1_000, 1, 20),
+)  # fmt: skip
+
+
+async def main(rounds: int = ROUNDS) -> list[Result]:
+    """Measure each shape to applied, the largest to durable as well; the results."""
+    async with _servers() as (lines, bare, durable):
+        results = [await _case(shape, lines, bare, rounds) for shape in SHAPES]
+        largest = SHAPES[2]
+        results.append(await _case(largest, lines, bare, rounds, until_durable=durable))
+        results.append(await _against_decoding(largest, lines, rounds))
+    [headline] = [each for each in results if each.name == HEADLINE]
+    return [replace(headline, name="stream/decode"), *results]
+
+
+class Line:
+    """One open stream to a server, and what it was sent."""
+
+    def __init__(self, channel: grpc.aio.Channel, method: str) -> None:
+        self._open: Any = channel.stream_stream(method, response_deserializer=pb.StreamEventsResponse.FromString)
+
+    async def send(self, messages: Iterable[bytes]) -> tuple[float, int]:
+        """Seconds until every batch was answered, and how far the last answer says the server has come."""
+        call, room, applied = self._open(), asyncio.Semaphore(WINDOW), 0
+        began = time.perf_counter()
+
+        async def write() -> None:
+            for message in messages:
+                await room.acquire()
+                await call.write(message)
+            await call.done_writing()
+
+        writing = asyncio.ensure_future(write())
+        async for response in call:
+            if response.batch_answer:
+                assert not response.refusals, response.refusals[0].message
+                applied = response.applied_sequence
+                room.release()
+        await writing
+        return time.perf_counter() - began, applied
+
+
+@contextlib.asynccontextmanager
+async def _servers() -> AsyncIterator[tuple["Sender", Line, Callable[[int], Any]]]:
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        dsn = await stack.enter_async_context(an_exchange(folder, ACCOUNTS))
+        address, _ = await stack.enter_async_context(evs(dsn, folder / "data"))
+        yardstick, _ = await stack.enter_async_context(process(sys.executable, "-m", bare_stream.__name__))
+        channel = await stack.enter_async_context(grpc.aio.insecure_channel(address))
+        bare = await stack.enter_async_context(grpc.aio.insecure_channel(yardstick))
+        stub: Any = evs_pb2_grpc.EquityValuationServiceStub(channel)
+
+        async def durable(sequence: int) -> None:
+            request = pb.GetIngestStateRequest(source="bench", wait_durable_sequence=sequence)
+            await stub.GetIngestState(request, timeout=DURABLE_SECONDS)
+
+        yield Sender(Line(channel, STREAM_EVENTS)), Line(bare, bare_stream.METHOD), durable
+
+
+class Sender:
+    """The line to EVS, and the numbering of what goes over it; each round's bytes are made once for both sides."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        self._next_sequence = 1
+        self._round: tuple[object, list[bytes]] = (None, [])
+
+    def messages(self, shape: Shape, number: int) -> list[bytes]:
+        """The batches of a round."""
+        if self._round[0] != (shape, number):
+            self._round = ((shape, number), [self._batch(shape).SerializeToString() for _ in range(shape.batches)])
+        return self._round[1]
+
+    def _batch(self, shape: Shape) -> pb.StreamEventsRequest:
+        first = self._next_sequence
+        self._next_sequence += shape.batch
+        starts = range(first, first + shape.batch, shape.run)
+        runs = [trades(range(start, start + shape.run), 1, ACCOUNTS, settled=True) for start in starts]
+        return pb.StreamEventsRequest(source="bench", epoch=1, first_sequence=first, runs=runs)
+
+
+async def _case(
+    shape: Shape, sender: Sender, bare: Line, rounds: int, until_durable: Callable[[int], Any] | None = None
+) -> Result:
+    events = shape.batch * shape.batches
+
+    async def ours(number: int) -> Sample:
+        messages = sender.messages(shape, number)
+        began = time.perf_counter()
+        seconds, applied = await sender.line.send(messages)
+        if until_durable is not None:
+            await until_durable(applied)
+            seconds = time.perf_counter() - began
+        return Sample(seconds / events, events)
+
+    async def yardstick(number: int) -> Sample:
+        seconds, decoded = await bare.send(sender.messages(shape, number))
+        return Sample(seconds / events, decoded)
+
+    goal = "applied" if until_durable is None else "durable"
+    return await measure_async(
+        f"stream/{shape.name}/{goal}", ours, yardstick, rounds=rounds, unit="us", note="per event; bare stream"
+    )
+
+
+async def _against_decoding(shape: Shape, sender: Sender, rounds: int) -> Result:
+    events = shape.batch * shape.batches
+
+    async def ours(number: int) -> Sample:
+        seconds, _ = await sender.line.send(sender.messages(shape, number))
+        return Sample(seconds / events, events)
+
+    async def yardstick(number: int) -> Sample:
+        messages = sender.messages(shape, number)
+        began = time.perf_counter()
+        decoded = sum(itertools.chain(map(bare_stream.decode, messages)))
+        return Sample((time.perf_counter() - began) / events, decoded)
+
+    return await measure_async(
+        "stream/decode/in_process", ours, yardstick, rounds=rounds, unit="us", note="per event; decoding, no network"
+    )
+
+
+if __name__ == "__main__":
+    run(main, rounds=3 * ROUNDS)

@@ -1,0 +1,129 @@
+"""
+One RPC after the other, and 64 at a time, against an empty RPC on a bare ``grpc.aio`` server (``unary/empty_rpc``).
+
+EVS is ``evs serve`` as anybody runs it, in a process of its own with everything on, and a PostgreSQL that it writes to
+while it is called; the yardstick is a process that answers an empty message with one. The caller is a third process.
+A round is a few hundred calls of each, in turn; its cost is their median latency. Every call changes something: trades
+are of other accounts each time, prices move, and ticks value the account that has traded since the last one.
+
+``unary/empty_rpc`` is the slowest of ``OnTradeSettled``, ``OnPriceUpdated`` and ``OnTickComplete``, one in flight.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+from evs.v1 import evs_pb2 as pb
+from evs.v1 import evs_pb2_grpc
+from google.protobuf.empty_pb2 import Empty
+
+from bench.command import run
+from bench.harness import Result, Sample, measure_async
+from bench.serving import an_exchange, evs, process
+from bench.yardsticks import empty_rpc
+
+ROUNDS = 20
+ACCOUNTS, SYMBOLS = 10_000, 100
+CALLS = 300
+CROWD, CROWD_CALLS = 64, 1_000
+"""In flight at a time, and calls of a round then."""
+
+Call = Callable[[], Awaitable[Any]]
+
+
+async def main(rounds: int = ROUNDS) -> list[Result]:
+    """Measure each method alone and in a crowd; the results, the worst of the lone ones under the name of all."""
+    async with _callers() as (calls, empty):
+        results = []
+        for name, call in calls.items():
+            for suffix, count, in_flight, times in (
+                ("", CALLS, 1, rounds),
+                (f"/{CROWD}_in_flight", CROWD_CALLS, CROWD, max(3, rounds // 4)),
+            ):
+                results.append(
+                    await measure_async(
+                        f"unary/{name}{suffix}",
+                        _side(call, count, in_flight),
+                        _side(empty, count, in_flight),
+                        rounds=times,
+                        unit="us",
+                        note=f"p50, {in_flight} in flight",
+                    )
+                )
+    worst = max((each for each in results if "in_flight" not in each.name), key=lambda each: each.ratio)
+    return [replace(worst, name="unary/empty_rpc", note=f"p50, one in flight, {worst.name}"), *results]
+
+
+@contextlib.asynccontextmanager
+async def _callers() -> AsyncIterator[tuple[dict[str, Call], Call]]:
+    """A call of each method of EVS by name, and one of the yardstick's."""
+    async with contextlib.AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        dsn = await stack.enter_async_context(an_exchange(folder, ACCOUNTS))
+        address, _ = await stack.enter_async_context(evs(dsn, folder / "data"))
+        bare, _ = await stack.enter_async_context(process(sys.executable, "-m", empty_rpc.__name__))
+        stub: Any = evs_pb2_grpc.EquityValuationServiceStub(
+            await stack.enter_async_context(grpc.aio.insecure_channel(address))
+        )
+        empty = (await stack.enter_async_context(grpc.aio.insecure_channel(bare))).unary_unary(
+            empty_rpc.METHOD, request_serializer=Empty.SerializeToString, response_deserializer=Empty.FromString
+        )
+        trades, prices, ticks = _trades(), _prices(), _ticks()
+        calls: dict[str, Call] = {
+            "trade": lambda: stub.OnTradeSettled(next(trades)),
+            "price": lambda: stub.OnPriceUpdated(next(prices)),
+            "tick": lambda: stub.OnTickComplete(next(ticks)),
+        }
+        yield calls, lambda: empty(Empty())
+
+
+def _side(call: Call, count: int, in_flight: int) -> Callable[[int], Awaitable[Sample]]:
+    async def median_latency(_number: int) -> Sample:
+        latency_s: list[float] = []
+        turns = iter(range(count))
+
+        async def caller() -> None:
+            for _ in turns:
+                began = time.perf_counter()
+                await call()
+                latency_s.append(time.perf_counter() - began)
+
+        await asyncio.gather(*(caller() for _ in range(in_flight)))
+        return Sample(statistics.median(latency_s))
+
+    return median_latency
+
+
+def _trades() -> Iterator[pb.OnTradeSettledRequest]:
+    for number in itertools.count():
+        yield pb.OnTradeSettledRequest(
+            account_id=number * 7_919 % ACCOUNTS + 1,
+            symbol_id=number % SYMBOLS,
+            side=pb.TRADE_SIDE_BUY if number % 2 else pb.TRADE_SIDE_SELL,
+            quantity_bp=10_000 * (number % 9 + 1),
+            price_cents=1_000 + number % 101,
+            settlement_id=number + 1,
+        )
+
+
+def _prices() -> Iterator[pb.OnPriceUpdatedRequest]:
+    for number in itertools.count():
+        yield pb.OnPriceUpdatedRequest(symbol_id=number % SYMBOLS, price_cents=1_000 + number % 103)
+
+
+def _ticks() -> Iterator[pb.OnTickCompleteRequest]:
+    for number in itertools.count(1):
+        yield pb.OnTickCompleteRequest(tick_id=number)
+
+
+if __name__ == "__main__":
+    run(main, rounds=3 * ROUNDS)
