@@ -216,7 +216,7 @@ export class FollowedAccount {
     await this.#ask(
       () => this.#client.leaderboard({ range, limit: 10 }),
       (board) => {
-        if (range === this.#page.rankingRange) this.#page.ranking.show(rankingOf(board));
+        if (range === this.#page.rankingRange) this.#page.ranking.show(rankingOf(board, Date.now()));
       },
       (reason) => this.#page.ranking.showProblem(`The leaderboard cannot be shown. ${reason}`),
     );

@@ -157,7 +157,7 @@ test("one's own place stands beneath the first ones if it is not among them", ()
   const entry = { rank: 1, name: "Ada", return_percent: 1.25 as Percent, own: false };
   const own = { rank: 1_037, name: null, return_percent: -3 as Percent, own: true };
   const board = { range: "1D", entries: [entry], own, ranked_count: 2_000, version: 1 } as unknown as Leaderboard;
-  const ranking = rankingOf(board);
+  const ranking = rankingOf(board, 0);
   assert.deepEqual(
     ranking.places.map(({ rank, name, change, own, apart }) => [rank, name, change, own, apart]),
     [
@@ -165,12 +165,12 @@ test("one's own place stands beneath the first ones if it is not among them", ()
       ["1,037", "Your account", "−3.00%", true, true],
     ],
   );
-  assert.equal(ranking.note, "2,000 accounts ranked.");
-  assert.equal(rankingOf({ ...board, entries: [entry, own] }).places.length, 2, "and only once");
+  assert.match(ranking.note, /^2,000 accounts ranked as of \d\d:\d\d:\d\d\.$/);
+  assert.equal(rankingOf({ ...board, entries: [entry, own] }, 0).places.length, 2, "and only once");
 });
 
 test("who is not ranked is told why", () => {
-  assert.match(rankingOf(answerOf("leaderboard_unranked", "leaderboard.list")).note, /not|nobody/i);
+  assert.match(rankingOf(answerOf("leaderboard_unranked", "leaderboard.list"), 0).note, /not|nobody/i);
 });
 
 test("the figures of a range are those of the answer", () => {

@@ -1,7 +1,7 @@
 /** The leaderboard: the first places, and one's own beneath if it is not among them. Pure. */
 
 import type { Leaderboard, LeaderboardEntry } from "../../src/index.js";
-import { count, directionOf, signedPercent, type Direction } from "../format.js";
+import { clockTime, count, directionOf, signedPercent, type Direction } from "../format.js";
 
 /** One place. */
 export interface Place {
@@ -23,12 +23,16 @@ export interface Ranking {
   readonly note: string;
 }
 
-/** The places of an answer. */
-export function rankingOf(board: Leaderboard): Ranking {
+/**
+ * The places of an answer.
+ *
+ * @param readMs When it came, unix milliseconds: it is asked for less often than the figures beside it move.
+ */
+export function rankingOf(board: Leaderboard, readMs: number): Ranking {
   const places = board.entries.map((entry, index) => placeOf(entry, `${index}`, false));
   const own = board.own;
   if (own !== null && !board.entries.some((entry) => entry.own)) places.push(placeOf(own, "own", true));
-  return { version: board.version, places, note: noteOf(board) };
+  return { version: board.version, places, note: noteOf(board, readMs) };
 }
 
 function placeOf(entry: LeaderboardEntry, key: string, apart: boolean): Place {
@@ -43,8 +47,8 @@ function placeOf(entry: LeaderboardEntry, key: string, apart: boolean): Place {
   };
 }
 
-function noteOf(board: Leaderboard): string {
+function noteOf(board: Leaderboard, readMs: number): string {
   if (board.ranked_count === 0) return "Nobody is ranked yet: it takes a session to compare with.";
-  const ranked = `${count(board.ranked_count)} ${board.ranked_count === 1 ? "account" : "accounts"} ranked`;
+  const ranked = `${count(board.ranked_count)} ${board.ranked_count === 1 ? "account" : "accounts"} ranked as of ${clockTime(readMs)}`;
   return board.own === null ? `${ranked}; yours is not, it has nothing to compare with yet.` : `${ranked}.`;
 }
