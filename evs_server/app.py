@@ -8,6 +8,7 @@ here.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import platform
 import random
@@ -47,6 +48,7 @@ from evs_server.reconcile.recompute import Recompute
 from evs_server.reconcile.reconciler import Reconciler, Rules
 from evs_server.reconcile.servicer import AdminServicer
 from evs_server.rpc_status import end_process
+from evs_server.stopping import unless_stopped
 from evs_server.store.database import Database
 from evs_server.store.derived import RealizedColumns
 from evs_server.store.embedded import EmbeddedPostgres, embedded_postgres
@@ -375,15 +377,14 @@ async def run_application(settings: Settings, stop: asyncio.Event, say: Callable
         EvsError: If it cannot start, or cannot go on.
     """
     async with Application(settings) as application:
-        ready = asyncio.ensure_future(application.wait_ready())
-        stopping = asyncio.ensure_future(stop.wait())
-        await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if ready.done():
-            await ready
+        await unless_stopped(stop, application.wait_ready())
+        if not stop.is_set():
+            # Next to nothing of what a start leaves in memory becomes garbage. To look through it takes 0.1 s at a
+            # million positions, in which nobody is answered: the collector leaves it alone from now on.
+            gc.collect()
+            gc.freeze()
             say(f"evs ready {application.address}")
             await application.run_until(stop)
-        ready.cancel()
-        stopping.cancel()
 
 
 async def _once_available(attempt: Callable[[], Awaitable[T]]) -> T:
