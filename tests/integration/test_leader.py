@@ -38,6 +38,8 @@ class Candidate:
             while True:
                 with contextlib.suppress(StoreUnavailable):
                     return await self.claim.acquire()
+                # A server whose socket has gone is refused without waiting for anything: nobody else would get a turn.
+                await asyncio.sleep(0)
 
     async def following(self) -> "asyncio.Task[None]":
         """Its wait for the lead, once it has seen that another one has it."""
