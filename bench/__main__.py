@@ -1,37 +1,56 @@
 """
 All benchmarks, one after the other, each in a process of its own, and the report of their results.
 
-``python -m bench`` takes about five minutes, ``python -m bench --full`` longer; names after it choose some.
+``python -m bench`` takes about five minutes, ``python -m bench --full`` longer; names after it choose some. With
+``--results FILE`` the results go elsewhere, and the page stays as it is.
 """
 
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
 from rich.console import Console
+from rich.table import Table
 
-from bench.command import FULL
+from bench.command import Options, options
+from bench.harness import RESULTS
 
 CASES = (
     "tick", "trades", "memory", "growth", "unary", "stream", "persistence", "fanout", "end_to_end", "latency",
-    "startup", "history", "leaderboard",
+    "startup", "replay", "history", "leaderboard",
 )  # fmt: skip
 
 
 def main() -> int:
     """The exit status: 1 if one of them has failed; the others are run all the same."""
-    chosen = [name for name in sys.argv[1:] if name != FULL] or CASES
-    options = [FULL] if FULL in sys.argv else []
-    console, failed, began = Console(), [], time.monotonic()
-    for name in chosen:
-        console.rule(name)
-        if subprocess.run([sys.executable, "-m", f"bench.{name}", *options], check=False).returncode:  # noqa: S603 -- ourselves
-            failed.append(name)
-    subprocess.run([sys.executable, "-m", "bench.report"], check=True)
-    console.print(
-        f"{len(chosen)} benchmarks in {time.monotonic() - began:.0f} s; failed: {', '.join(failed) or 'none'}"
-    )
+    given, console = options(CASES), Console()
+    seconds, failed = measured(given.names or CASES, given, console)
+    if given.results == RESULTS:
+        subprocess.run([sys.executable, "-m", "bench.report"], check=True)
+    console.print(shares(seconds))
+    console.print(f"{len(seconds)} benchmarks in {sum(seconds.values()):.0f} s; failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
+
+
+def measured(names: tuple[str, ...], given: Options, console: Console) -> tuple[dict[str, float], list[str]]:
+    """How long each benchmark took, in seconds, and which of them have failed."""
+    seconds, failed = {}, []
+    for name in names:
+        console.rule(name)
+        began = time.monotonic()
+        if subprocess.run([sys.executable, "-m", f"bench.{name}", *given.words], check=False).returncode:  # noqa: S603 -- ourselves
+            failed.append(name)
+        seconds[name] = time.monotonic() - began
+    return seconds, failed
+
+
+def shares(seconds: Mapping[str, float]) -> Table:
+    """Where the time went, the longest first."""
+    table, total = Table("benchmark", "seconds", "share"), sum(seconds.values())
+    for name in sorted(seconds, key=lambda name: -seconds[name]):
+        table.add_row(name, f"{seconds[name]:.0f}", f"{100 * seconds[name] / total:.0f} %")
+    return table
 
 
 if __name__ == "__main__":

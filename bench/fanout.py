@@ -13,6 +13,7 @@ frame; ``bridge/bare_frame`` is that of the bridge for 1,000 websockets, what it
 import asyncio
 import contextlib
 import json
+import operator
 import sys
 import tempfile
 import time
@@ -27,7 +28,7 @@ from evs.v1 import evs_pb2_grpc
 
 from bench.command import run
 from bench.crowd import Crowd
-from bench.harness import Result, Sample, measure_async
+from bench.harness import Result, Sample, play_async, result
 from bench.serving import an_exchange, bridge, cpu_seconds, evs, process
 from bench.yardsticks import bare_subscription, bare_websocket
 from evs_server import tokens
@@ -82,29 +83,28 @@ async def main(rounds: int = ROUNDS, sizes: tuple[int, ...] = (READERS,)) -> lis
 
 
 async def _case(name: str, ours: Side, yardstick: Side, size: int, rounds: int) -> list[Result]:
-    latencies: list[list[float]] = []
+    seconds: dict[int, list[float]] = {ours.pid: [], yardstick.pid: []}
 
-    def last_frame(side: Side) -> Callable[[int], Awaitable[Sample]]:
-        async def sample(_number: int) -> Sample:
-            seconds, _ = await _round(side, size)
-            if side is ours:
-                latencies.append(seconds)
-            return Sample(seconds[-1], len(seconds))
-
-        return sample
-
-    def cpu(side: Side) -> Callable[[int], Awaitable[Sample]]:
-        async def sample(_number: int) -> Sample:
-            seconds, spent = await _round(side, size)
-            return Sample(spent / size, len(seconds))
+    def one(side: Side) -> Callable[[int], Awaitable[Sample]]:
+        async def sample(number: int) -> Sample:
+            each, cpu = await _round(side, size)
+            # The first round only warms up.
+            seconds[side.pid] += each if number else []
+            return Sample(each[-1], len(each), cpu / size)
 
         return sample
 
-    last = await measure_async(name, last_frame(ours), last_frame(yardstick), rounds=rounds)
-    middle = latencies[len(latencies) // 2]
-    percentiles = (f"p{percent} {1e3 * middle[len(middle) * percent // 100]:.0f} ms" for percent in (50, 99))
-    spent = await measure_async(f"{name}/cpu", cpu(ours), cpu(yardstick), rounds=rounds, unit="us", note="per frame")
-    return [replace(last, note=f"tick to last frame; ours {', '.join(percentiles)}"), spent]
+    played = await play_async(name, one(ours), one(yardstick), rounds=rounds)
+    tails = f"ours {_tail(seconds[ours.pid])}; bare {_tail(seconds[yardstick.pid])}"
+    return [
+        result(name, played, note=f"tick to last frame; of all frames {tails}"),
+        result(f"{name}/cpu", played, unit="us", note="per frame", cost=operator.attrgetter("cpu")),
+    ]
+
+
+def _tail(seconds: list[float]) -> str:
+    ascending = sorted(seconds)
+    return ", ".join(f"p{part} {1e3 * ascending[len(ascending) * part // 100]:.0f} ms" for part in (50, 99))
 
 
 async def _round(side: Side, size: int) -> tuple[list[float], float]:

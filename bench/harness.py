@@ -6,6 +6,9 @@ A side is a function of the round's number that prepares what is not to be timed
 runs both, the one that goes first changing by turns, and compares what they made. A machine that is busy or throttled
 slows both alike, so that the ratio is worth more than either of the times.
 
+Where one round tells two things, such as the time and the processor's, ``play_async`` plays the rounds once and
+``result`` reads each of them.
+
 Results are merged into ``results/latest.json`` by name (DESIGN 9): ``ours`` and ``yardstick`` (medians), ``ratio``
 (ours over yardstick), ``unit``, ``rounds``; ``*_spread`` are the quartiles of the rounds; ``machine`` and ``date`` say
 where and when.
@@ -30,15 +33,28 @@ from rich.table import Table
 RESULTS: Final = Path(__file__).with_name("results") / "latest.json"
 SCALE: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 """By unit, what a sample in seconds is multiplied by; a sample in any other unit is taken as it is."""
+WIDE: Final = 180
 DIGITS: Final = 5
 """Significant ones; the rest is noise."""
 
 
 class Sample(NamedTuple):
-    """What one side did in one round: its cost (seconds, unless the case's unit is no time), and its output."""
+    """
+    What one side did in one round.
+
+    Attributes:
+        cost: In seconds, unless the case's unit is no time.
+        output: What it made of the inputs.
+        cpu: Processor time in seconds, where the case tells of it.
+    """
 
     cost: float
     output: Any = None
+    cpu: float = 0.0
+
+
+Round = tuple[Sample, Sample]
+"""Of ours and of the yardstick."""
 
 
 class Spread(NamedTuple):
@@ -96,7 +112,7 @@ def measure(
         agree: Whether the outputs of ours and of the yardstick are the same, judged every round, untimed.
     """
     gc.collect()
-    pairs = []
+    played = []
     for number in range(rounds + 1):
         if number % 2:
             second = yardstick(number)
@@ -104,8 +120,8 @@ def measure(
         else:
             first = ours(number)
             second = yardstick(number)
-        pairs.append(_agreed(name, number, (first, second), agree))
-    return _result(name, pairs[1:], unit, note)
+        played.append(_agreed(name, number, (first, second), agree))
+    return result(name, played[1:], unit=unit, note=note)
 
 
 async def measure_async(
@@ -119,8 +135,20 @@ async def measure_async(
     note: str = "",
 ) -> Result:
     """A case whose sides are awaited; otherwise as ``measure``."""
+    return result(name, await play_async(name, ours, yardstick, rounds=rounds, agree=agree), unit=unit, note=note)
+
+
+async def play_async(
+    name: str,
+    ours: Callable[[int], Awaitable[Sample]],
+    yardstick: Callable[[int], Awaitable[Sample]],
+    *,
+    rounds: int,
+    agree: Callable[[Any, Any], bool] = operator.eq,
+) -> list[Round]:
+    """The rounds that count of a case whose sides are awaited, of which ``result`` makes one result or several."""
     gc.collect()
-    pairs = []
+    played = []
     for number in range(rounds + 1):
         if number % 2:
             second = await yardstick(number)
@@ -128,13 +156,46 @@ async def measure_async(
         else:
             first = await ours(number)
             second = await yardstick(number)
-        pairs.append(_agreed(name, number, (first, second), agree))
-    return _result(name, pairs[1:], unit, note)
+        played.append(_agreed(name, number, (first, second), agree))
+    return played[1:]
 
 
 def single(name: str, ours: float, yardstick: float, *, unit: str, note: str = "") -> Result:
     """A case that is the same however often it is measured, such as bytes."""
-    return _result(name, [(ours, yardstick)], unit, note)
+    return result(name, [(Sample(ours), Sample(yardstick))], unit=unit, note=note)
+
+
+def result(
+    name: str,
+    played: Sequence[Round],
+    *,
+    unit: str = "ms",
+    note: str = "",
+    cost: Callable[[Sample], float] = operator.attrgetter("cost"),
+) -> Result:
+    """
+    A case as rounds have shown it: medians, and quartiles beside them.
+
+    Args:
+        cost: Which of a sample's numbers is the case's.
+    """
+    scale = SCALE.get(unit, 1.0)
+    ours = [scale * cost(mine) for mine, _ in played]
+    yardstick = [scale * cost(other) for _, other in played]
+    ratios = [mine / other for mine, other in zip(ours, yardstick, strict=True)]
+    median, bare = statistics.median(ours), statistics.median(yardstick)
+    return Result(
+        name,
+        _significant(median),
+        _significant(bare),
+        _significant(median / bare),
+        unit,
+        len(played),
+        _spread(ours),
+        _spread(yardstick),
+        _spread(ratios),
+        note,
+    )
 
 
 def record(results: Iterable[Result], path: Path = RESULTS) -> None:
@@ -142,7 +203,7 @@ def record(results: Iterable[Result], path: Path = RESULTS) -> None:
     known = json.loads(path.read_text()) if path.exists() else {}
     for result in results:
         entry = asdict(result)
-        known[entry.pop("name")] = {**entry, "date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine()}
+        known[entry.pop("name")] = {**entry, "date": today(), "machine": machine()}
     path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
 
 
@@ -150,12 +211,19 @@ def show(results: Sequence[Result]) -> None:
     """Print results as a table."""
     table = Table("case", "ours", "yardstick", "unit", "ratio", "quartiles", "rounds", "note")
     for each in results:
-        quartiles = f"{each.ratio_spread.low:.2f} to {each.ratio_spread.high:.2f}"
+        quartiles = f"{each.ratio_spread.low:.3g} to {each.ratio_spread.high:.3g}"
         table.add_row(
             each.name, f"{each.ours:,.3f}", f"{each.yardstick:,.3f}", each.unit, f"{each.ratio:.4g}", quartiles,
             str(each.rounds), each.note,
         )  # fmt: skip
-    Console().print(table)
+    console = Console()
+    # Where nobody says how wide it is, wide enough for the longest note.
+    (console if console.is_terminal else Console(width=WIDE)).print(table)
+
+
+def today() -> str:
+    """The date of what is measured now."""
+    return f"{datetime.now(UTC):%Y-%m-%d}"
 
 
 def machine() -> str:
@@ -173,31 +241,10 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
-def _agreed(
-    name: str, number: int, pair: tuple[Sample, Sample], agree: Callable[[Any, Any], bool]
-) -> tuple[float, float]:
-    ours, yardstick = pair
+def _agreed(name: str, number: int, played: Round, agree: Callable[[Any, Any], bool]) -> Round:
+    ours, yardstick = played
     assert agree(ours.output, yardstick.output), f"{name}, round {number}: ours and the yardstick do not agree"
-    return ours.cost, yardstick.cost
-
-
-def _result(name: str, pairs: Sequence[tuple[float, float]], unit: str, note: str) -> Result:
-    scale = SCALE.get(unit, 1.0)
-    ours, yardstick = [scale * pair[0] for pair in pairs], [scale * pair[1] for pair in pairs]
-    ratios = [mine / other for mine, other in zip(ours, yardstick, strict=True)]
-    median, bare = statistics.median(ours), statistics.median(yardstick)
-    return Result(
-        name,
-        _significant(median),
-        _significant(bare),
-        _significant(median / bare),
-        unit,
-        len(pairs),
-        _spread(ours),
-        _spread(yardstick),
-        _spread(ratios),
-        note,
-    )
+    return played
 
 
 def _spread(values: Sequence[float]) -> Spread:

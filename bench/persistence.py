@@ -9,10 +9,11 @@ every account has also traded. Left out: durability of the disk, and other write
 """
 
 import contextlib
+import operator
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +23,7 @@ import asyncpg
 import numpy as np
 
 from bench.command import run
-from bench.harness import Result, Sample, measure_async
+from bench.harness import Result, Sample, play_async, result
 from bench.serving import an_exchange
 from bench.yardsticks import copies
 from evs_server.model import (
@@ -65,15 +66,12 @@ async def main(rounds: int = ROUNDS) -> list[Result]:
     async with _database() as (store, connection):
         table = Table(store, connection)
         bare, records, inserts = table.bare(), table.records(copies.copy_records), table.records(copies.insert_each)
+        fewer = max(3, rounds // 2)
         return [
-            await table.case("copy/bare", table.ours(), bare, rounds),
-            await table.case("copy/bare/client_cpu", table.ours(), bare, rounds, cost=time.process_time),
-            await table.case("copy/bare/with_state", table.ours(with_state=True), bare, rounds),
-            await table.case("copy/records", table.ours(), records, max(3, rounds // 2)),
-            await table.case(
-                "copy/records/client_cpu", table.ours(), records, max(3, rounds // 2), cost=time.process_time
-            ),
-            await table.case("copy/insert", table.ours(), inserts, 3, row_count=FEW_ROWS),
+            *await table.case("copy/bare", table.ours(), bare, rounds),
+            *await table.case("copy/bare/with_state", table.ours(with_state=True), bare, fewer),
+            *await table.case("copy/records", table.ours(), records, fewer),
+            *await table.case("copy/insert", table.ours(), inserts, fewer, row_count=FEW_ROWS),
         ]
 
 
@@ -101,31 +99,29 @@ class Table:
         self._flush_number = 0
         self._sequence = 0
 
-    async def case(
-        self,
-        name: str,
-        ours: Side,
-        yardstick: Side,
-        rounds: int,
-        *,
-        row_count: int = ROWS,
-        cost: Callable[[], float] = time.perf_counter,
-    ) -> Result:
-        """Both sides write as many rows, of the same numbers but for the version; the cost is of one row."""
+    async def case(self, name: str, ours: Side, yardstick: Side, rounds: int, *, row_count: int = ROWS) -> list[Result]:
+        """Both sides write as many rows, of the same numbers but for the version; time and processor of one row."""
 
         def one(side: Side) -> Callable[[int], Awaitable[Sample]]:
             async def sample(number: int) -> Sample:
                 self._version += 1
                 valuation = a_pass(self._version, number, row_count)
                 prepared = side.prepare(valuation)
-                began = cost()
+                cpu, began = time.process_time(), time.perf_counter()
                 await side.write(prepared)
-                return Sample((cost() - began) / row_count, await self._written(valuation.version))
+                seconds, spent = time.perf_counter() - began, time.process_time() - cpu
+                return Sample(seconds / row_count, await self._written(valuation.version), spent / row_count)
 
             return sample
 
-        note = "per row" + (", CPU of the client" if cost is time.process_time else "")
-        return await measure_async(name, one(ours), one(yardstick), rounds=rounds, unit="us", note=note)
+        played = await play_async(name, one(ours), one(yardstick), rounds=rounds)
+        took = result(name, played, unit="us")
+        rates = f"{1e6 / took.ours:,.0f} rows a second, {1e6 / took.yardstick:,.0f} the other way"
+        cpu = operator.attrgetter("cpu")
+        return [
+            replace(took, note=f"per row; flushes of {row_count:,}: {rates}"),
+            result(f"{name}/client_cpu", played, unit="us", note="per row, processor of the client", cost=cpu),
+        ]
 
     def ours(self, *, with_state: bool = False) -> Side:
         """A flush, through the store."""

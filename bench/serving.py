@@ -21,19 +21,21 @@ from evs_server.store.migrate import migrate
 
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
+READY = re.compile(r"\bready\b.*?(?P<address>[\w.-]+:\d+)|\bready (?P<name>evs shard .+)")
+"""What a process says that can be used; a worker listens nowhere, and has a name."""
 
 
 @contextlib.asynccontextmanager
 async def process(*arguments: str, **settings: object) -> AsyncIterator[tuple[str, int]]:
     """
-    A process that prints a line with ``ready`` and its address.
+    A process that prints a line with ``ready`` and its address, or its name.
 
     Args:
         arguments: Program and what follows it on the command line.
         settings: ``EVS_<NAME>`` by its name in lower case; nothing of the caller's own is handed on.
 
     Yields:
-        The address, and the process's id.
+        The address or name, and the process's id.
     """
     env = {name: value for name, value in os.environ.items() if not name.startswith("EVS_")}
     env |= {f"EVS_{name.upper()}": str(value) for name, value in settings.items()}
@@ -107,13 +109,17 @@ async def an_exchange(folder: Path, account_count: int) -> AsyncIterator[str]:
 
 
 async def _address(output: asyncio.StreamReader, arguments: tuple[str, ...]) -> str:
-    said = ""
-    async with asyncio.timeout(START_SECONDS):
-        while line := (await output.readline()).decode():
-            said += line
-            if found := re.search(r"\bready\b.*?([\w.-]+:\d+)", line):
-                return found.group(1)
-    raise RuntimeError(f"{' '.join(arguments)} ended before it was ready, and said:\n{said}")
+    said, what = "", f"{' '.join(arguments)} was not ready"
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while line := (await output.readline()).decode():
+                said += line
+                if found := READY.search(line):
+                    return found["address"] or found["name"]
+        what = f"{what} when it ended"
+    except TimeoutError:
+        what = f"{what} after {START_SECONDS:.0f} s"
+    raise RuntimeError(f"{what}, and said:\n{said}")
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
