@@ -3,23 +3,24 @@ What one tick's valuation costs: 1, 10, 100 and all symbols have a new price, an
 
 Ours is ``Engine.complete_tick``, from dirty marks to the columns of snapshots that go to the store and the streams; the
 prices have been applied. Held against the least that a compiled loop needs, against one SQL statement, and against the
-original's algorithm in plain Python (``yardsticks/``): the same world, the same prices, the same snapshots.
+original's algorithm in plain Python, and against an incremental dataflow (``yardsticks/``): the same world, the same
+prices, the same snapshots.
 
 Left out: storing and sending what was valued (``persistence``, ``fanout``), and taking in the prices (``trades``).
 """
 
 import gc
-import importlib.util
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from rich.console import Console
 
+from bench import pathway
 from bench.command import run
 from bench.harness import Result, Sample, measure, measure_async, timed, timed_async
 from bench.world import NOW_MS, Size, World, a_world, an_engine
 from bench.yardsticks.compiled_tick import Arrays
-from bench.yardsticks.pathway_tick import Dataflow
 from bench.yardsticks.python_tick import Original
 from bench.yardsticks.sql_tick import Database
 from evs_server.engine import Engine
@@ -28,8 +29,6 @@ from evs_server.model import Flag, Int64Array, PriceRun, Valuation
 ROUNDS = 15
 SLOW_ROUNDS = 5
 SIZE = Size()
-SMALL = Size(accounts=10_000)
-"""Pathway takes minutes to load a hundred thousand accounts; on a tenth of them, the ratio is taken of both."""
 CHANGED = {"tick_1": 1, "tick_10": 10, "tick_100": 100, "tick_all": 0}
 """By case, how many symbols have a new price; 0 is all."""
 
@@ -41,15 +40,17 @@ class Move(NamedTuple):
     price_cents: Int64Array
 
 
-async def main(rounds: int = ROUNDS, size: Size = SIZE, pathway_size: Size = SMALL) -> list[Result]:
+async def main(rounds: int = ROUNDS, size: Size = SIZE) -> list[Result]:
     """All cases; the results."""
     world = a_world(size)
     engine = an_engine(world)
     results = against_compiled(world, engine, rounds)
     results += await against_postgres(world, engine, min(rounds, SLOW_ROUNDS))
     results.append(against_python(world, engine, min(rounds, SLOW_ROUNDS)))
-    if importlib.util.find_spec("pathway") is not None:
-        results.append(against_pathway(a_world(pathway_size), min(rounds, SLOW_ROUNDS)))
+    if pathway.is_there():
+        results.append(against_pathway(world, min(rounds, SLOW_ROUNDS)))
+    else:
+        Console().print(f"tick_1/pathway is left out: {pathway.PYTHON} has no Pathway ('make bench' says why)")
     return results
 
 
@@ -114,19 +115,12 @@ def against_python(world: World, engine: Engine, rounds: int) -> Result:
 
 
 def against_pathway(world: World, rounds: int) -> Result:
-    """One symbol, against an incremental dataflow."""
-    engine, dataflow = an_engine(world), Dataflow.of(world)
+    """One symbol, against an incremental dataflow in a process of its own."""
     move = moves(world, 1, salt=len(CHANGED) + 3)
-    result = measure(
-        "tick_1/pathway",
-        tick_of(engine, move),
-        lambda number: timed(lambda: dataflow.tick(*move(number))),
-        rounds=rounds,
-        agree=same_as_rows,
-        note=f"{world.size.accounts:,} accounts",
-    )
-    dataflow.close()
-    return result
+    engine, note = an_engine(world), f"{world.size.accounts:,} accounts, {world.size.positions:,} positions"
+    with pathway.Pathway.of(world) as dataflow:
+        theirs = lambda number: dataflow.tick(*move(number))  # noqa: E731
+        return measure("tick_1/pathway", tick_of(engine, move), theirs, rounds=rounds, agree=same_as_rows, note=note)
 
 
 def moves(world: World, changed_count: int, salt: int) -> Callable[[int], Move]:
@@ -183,4 +177,4 @@ def same_as_rows(ours: Valuation, rows: Sequence[Mapping[str, Any]]) -> bool:
 
 
 if __name__ == "__main__":
-    run(main, rounds=5 * ROUNDS, pathway_size=SIZE)
+    run(main, rounds=5 * ROUNDS)

@@ -3,118 +3,146 @@ A tick in an incremental dataflow engine, Pathway: what a user might pick instea
 
 Positions joined with prices, values added up by account, joined with its cash. A new price comes in by a connector, one
 commit a tick; its changes come out by a subscription, and the tick is done when the engine says that its time is over.
-Pathway is not among the dependencies: ``pip install pathway``, and the case is measured.
+Pathway runs as it does where nobody says otherwise, with one worker.
+
+It and what it needs are no part of EVS's environment but of one of their own (``requirements-bench.lock``), so nothing
+of ours is imported here. Run as a program with a folder of tables, it prints ``ready`` once all of them are valued, and
+then answers each line of standard input with one of standard output: ``[[symbol, price_cents], ...]`` with
+``{"seconds": ..., "rows": [...]}``, timed from the price's being handed over to the end of its time.
 """
 
-import importlib
+import gc
+import json
+import os
 import queue
+import sys
 import threading
-from typing import Any, Self
+import time
+from pathlib import Path
+from typing import Any, TextIO
 
-import numpy as np
+import pathway as pw
 
-from bench.world import World
-from evs_server.model import Int64Array
+LOAD_SECONDS, TICK_SECONDS = 240.0, 60.0
+"""How long it may take."""
 
-WAIT_SECONDS = 600.0
+Move = list[tuple[int, int]]
+
+
+class AccountRow(pw.Schema):  # type: ignore[misc]
+    """An account: its cash, and what it was worth when the day began."""
+
+    account: int = pw.column_definition(primary_key=True)
+    cash: int
+    base: int
+
+
+class PositionRow(pw.Schema):  # type: ignore[misc]
+    """What an account holds of one symbol."""
+
+    account: int
+    symbol: int
+    quantity: int
+    basis: int
+
+
+class PriceRow(pw.Schema):  # type: ignore[misc]
+    """A symbol's price; a later one takes its place."""
+
+    symbol: int = pw.column_definition(primary_key=True)
+    price: int
+
+
+class Prices(pw.io.python.ConnectorSubject):  # type: ignore[misc]
+    """All prices, and then those that move; each list is a commit of its own."""
+
+    def __init__(self, first: Move) -> None:
+        super().__init__(session_type="upsert")
+        self._first = first
+        self.moves: queue.Queue[Move] = queue.Queue(1)
+
+    def run(self) -> None:
+        """For good: the program ends with its caller."""
+        move = self._first
+        while True:
+            for symbol, price in move:
+                self.next(symbol=symbol, price=price)
+            self.commit()
+            move = self.moves.get()
 
 
 class Dataflow:
-    """
-    The world in Pathway, which runs in a thread until it is closed. One a process: Pathway keeps its graph in a global.
+    """A world in Pathway, whose graph is one a process; all of it is valued once this exists."""
 
-    Args:
-        world: All of it is loaded when ``of`` returns.
-    """
-
-    def __init__(self, world: World) -> None:
-        self._moves: queue.Queue[list[tuple[int, int]] | None] = queue.Queue(1)
+    def __init__(self, folder: Path) -> None:
+        first = json.loads((folder / "prices.json").read_text())
+        self._prices = Prices(first)
         self._changes: list[dict[str, int]] = []
-        self._over: queue.Queue[int] = queue.Queue()
-        self._thread = threading.Thread(target=self._run, args=(world,), daemon=True)
+        self._told: queue.Queue[list[dict[str, int]]] = queue.Queue()
+        account = pw.io.csv.read(folder / "accounts.csv", schema=AccountRow, mode="static")
+        position = pw.io.csv.read(folder / "positions.csv", schema=PositionRow, mode="static")
+        price = pw.io.python.read(self._prices, schema=PriceRow, autocommit_duration_ms=None)
+        pw.io.subscribe(snapshots(account, position, price), on_change=self._on_change, on_time_end=self._on_time_end)
+        threading.Thread(target=pw.run, kwargs={"monitoring_level": pw.MonitoringLevel.NONE}, daemon=True).start()
+        account_count = len((folder / "accounts.csv").read_text().splitlines()) - 1
+        seen: set[int] = set()
+        while len(seen) < account_count:
+            seen.update(row["account_id"] for row in self._told.get(timeout=LOAD_SECONDS))
+        # What was loaded must not be walked by the collector within a tick.
+        gc.collect()
+        gc.freeze()
 
-    @classmethod
-    def of(cls, world: World) -> Self:
-        """A dataflow that has valued all of a world."""
-        dataflow = cls(world)
-        dataflow._thread.start()
-        seen = 0
-        while seen < world.size.accounts:
-            dataflow._over.get(timeout=WAIT_SECONDS)
-            seen = len(dataflow._changes)
-        return dataflow
-
-    def tick(self, symbol: Int64Array, price_cents: Int64Array) -> list[dict[str, int]]:
-        """Snapshots of all accounts that hold one of some symbols, at their new prices."""
-        while not self._over.empty():
-            self._over.get_nowait()
-        self._changes.clear()
-        self._moves.put(list(zip(symbol.tolist(), price_cents.tolist(), strict=True)))
-        while not self._changes:
-            self._over.get(timeout=WAIT_SECONDS)
-        return list(self._changes)
-
-    def close(self) -> None:
-        """Let the engine end."""
-        self._moves.put(None)
-        self._thread.join(WAIT_SECONDS)
-
-    def _run(self, world: World) -> None:
-        pw = importlib.import_module("pathway")
-        pw.io.subscribe(self._graph(pw, world), on_change=self._on_change, on_time_end=self._over.put)
-        pw.run(monitoring_level=pw.MonitoringLevel.NONE)
+    def tick(self, move: Move) -> tuple[float, list[dict[str, int]]]:
+        """Seconds until the last, and snapshots of all accounts that hold one of some symbols, at their new prices."""
+        began = time.perf_counter()
+        self._prices.moves.put(move)
+        rows = self._told.get(timeout=TICK_SECONDS)
+        return time.perf_counter() - began, rows
 
     def _on_change(self, key: object, row: dict[str, int], time: int, is_addition: bool) -> None:  # noqa: ARG002
         if is_addition:
             self._changes.append(row)
 
-    def _graph(self, pw: Any, world: World) -> Any:
-        moves, first = self._moves, list(enumerate(world.price_cents.tolist()))
-
-        class Prices(pw.io.python.ConnectorSubject):  # type: ignore[misc]
-            """All prices, and then those that move."""
-
-            def run(self) -> None:
-                move: list[tuple[int, int]] | None = first
-                while move is not None:
-                    for symbol, price in move:
-                        self.next(symbol=symbol, price=price)
-                    self.commit()
-                    move = moves.get()
-
-        schema = pw.schema_from_types(symbol=int, price=int)
-        told = pw.io.python.read(Prices(), schema=schema, autocommit_duration_ms=None)
-        price = told.groupby(told.symbol).reduce(told.symbol, price=pw.reducers.latest(told.price))
-        account, position = (pw.debug.table_from_pandas(frame) for frame in _frames(world))
-        size, per_share = position.quantity * price.price, 10_000
-        value = position.join(price, position.symbol == price.symbol).select(
-            position.account,
-            value=pw.if_else(position.quantity >= 0, size // per_share, -(-size // per_share)),
-            basis=position.basis,
-        )
-        total = value.groupby(value.account).reduce(
-            value.account, value=pw.reducers.sum(value.value), basis=pw.reducers.sum(value.basis)
-        )
-        return total.join(account, total.account == account.account).select(
-            account_id=account.account,
-            total_equity=account.cash + total.value,
-            cash_balance=account.cash,
-            position_value=total.value,
-            day_change=account.cash + total.value - account.base,
-            unrealized_pnl=total.value - total.basis,
-        )
+    def _on_time_end(self, time: int) -> None:  # noqa: ARG002
+        if self._changes:
+            self._told.put(self._changes)
+            self._changes = []
 
 
-def _frames(world: World) -> tuple[Any, Any]:
-    pd = importlib.import_module("pandas")
-    basis = np.zeros(world.size.accounts, np.int64)
-    np.add.at(basis, world.position_account, world.basis_cents)
-    account_id = np.arange(1, world.size.accounts + 1)
-    accounts = {"account": account_id, "cash": world.cash_cents, "base": world.cash_cents + basis}
-    positions = {
-        "account": world.position_account + 1,
-        "symbol": world.position_symbol,
-        "quantity": world.quantity_bp,
-        "basis": world.basis_cents,
-    }
-    return pd.DataFrame(accounts), pd.DataFrame(positions)
+def snapshots(account: Any, position: Any, price: Any) -> Any:
+    """The graph: the newest snapshot of each account."""
+    size, per_share = position.quantity * price.price, 10_000
+    value = position.join(price, position.symbol == price.symbol).select(
+        position.account,
+        value=pw.if_else(position.quantity >= 0, size // per_share, -(-size // per_share)),
+        basis=position.basis,
+    )
+    total = value.groupby(value.account).reduce(
+        value.account, value=pw.reducers.sum(value.value), basis=pw.reducers.sum(value.basis)
+    )
+    return total.join(account, total.account == account.account).select(
+        account_id=account.account,
+        total_equity=account.cash + total.value,
+        cash_balance=account.cash,
+        position_value=total.value,
+        day_change=account.cash + total.value - account.base,
+        unrealized_pnl=total.value - total.basis,
+    )
+
+
+def serve(dataflow: Dataflow, requests: TextIO, answers: TextIO) -> None:
+    """A tick for each line."""
+    print("ready", file=answers, flush=True)
+    for line in requests:
+        seconds, rows = dataflow.tick(json.loads(line))
+        print(json.dumps({"seconds": seconds, "rows": rows}), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    # Whatever Pathway prints must not come between the answers.
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w") as told:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        serve(Dataflow(Path(sys.argv[1])), sys.stdin, told)
+        # Its threads are in native code, and would be waited for.
+        told.flush()
+        os._exit(0)
