@@ -1,111 +1,146 @@
 """
 How costs grow with what there is: accounts, positions, holders of a symbol, subscribers. Plots, not ratios.
 
-Each line should be straight: twice as many cost twice as much, or less. Medians of a few rounds; writes
-``results/growth.json``, of which ``report`` makes the plots.
+Each line should be straight or better: twice as many cost twice as much, or less. Each point is the median of a few
+rounds, the sizes taken in turn. ``growth.json`` beside the results has them, of which ``report`` makes the plots.
 """
 
 import json
 import statistics
-import sys
-import time
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Final
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
-from bench.command import FULL
-from bench.harness import RESULTS
-from bench.memory import apart, bytes_per_position
+from bench.command import options
+from bench.harness import machine, timed, today
+from bench.memory import POSITIONS_PER_ACCOUNT, apart, bytes_per_position
+from bench.plot import Plot
 from bench.tick import moves, tick_of
-from bench.world import NOW_MS, Size, a_world, an_engine
+from bench.world import NOW_MS, Size, World, a_world, an_engine
 from evs_server.fanout.hub import Hub, Mailbox
 from evs_server.model import Side, TradeRun, Valuation
 
 ROUNDS: Final = 9
-ACCOUNTS: Final = (12_500, 25_000, 50_000, 100_000)
-HOLDERS: Final = (1_000, 5_000, 10_000, 20_000)
-SUBSCRIBERS: Final = (1_000, 5_000, 10_000, 20_000)
 TRADES: Final = 10_000
-
-Points = list[tuple[int, float]]
-
-
-def main(accounts: Sequence[int] = ACCOUNTS) -> None:
-    """Measure every line and write the plots."""
-    sizes = [Size(count) for count in accounts]
-    ticks = {"one symbol": _points(sizes, tick_ms, 1), "all symbols": _points(sizes, tick_ms, 0)}
-    trades = {"10,000 trades": [(size.accounts, trades_ms(size)) for size in sizes]}
-    holders = {"one symbol": [(count, tick_ms(Size(count, 1, 1), 0)) for count in HOLDERS]}
-    memory = [(size.positions, apart(bytes_per_position, size.accounts) * size.positions / 10**6) for size in sizes]
-    plots: dict[str, Any] = {
-        "tick by accounts": {"x": "accounts of 20 positions", "y": "ms", "lines": ticks},
-        "trades by accounts": {"x": "accounts of 20 positions", "y": "ms", "lines": trades},
-        "tick by holders": {"x": "holders of the symbol", "y": "ms", "lines": holders},
-        "memory by positions": {"x": "positions", "y": "MB", "lines": {"resident": memory}},
-        "fan-out by subscribers": {
-            "x": "subscribers",
-            "y": "ms",
-            "lines": {"a pass offered": [(count, publish_ms(count)) for count in SUBSCRIBERS]},
-        },
-    }
-    RESULTS.with_name("growth.json").write_text(json.dumps(plots, indent=1) + "\n")
+ACCOUNTS: Final = (12_500, 25_000, 50_000, 100_000)
+MORE_ACCOUNTS: Final = (*ACCOUNTS, 200_000, 400_000)
+"""With ``--full``."""
+HOLDING: Final = (5, 10, 20, 40)
+"""Positions of an account, of 50,000."""
+SYMBOLS: Final = (1_000, 200, 100, 50)
+"""Among which 50,000 accounts spread 20 positions each: 1,000 holders of a symbol, 5,000, 10,000, 20,000."""
+SUBSCRIBERS: Final = (1_000, 5_000, 10_000, 20_000)
 
 
-def _points(sizes: Sequence[Size], cost: Callable[[Size, int], float], changed_count: int) -> Points:
-    return [(size.accounts, cost(size, changed_count)) for size in sizes]
+def plots(accounts: Sequence[int]) -> dict[str, Plot]:
+    """Every line, measured, by the name of its plot."""
+    worlds = [a_world(Size(count)) for count in accounts]
+    held = [Size(50_000, each) for each in HOLDING]
+    spread = [Size(50_000, 20, count) for count in SYMBOLS]
+    memory = [apart(bytes_per_position, count) * count * POSITIONS_PER_ACCOUNT / 10**6 for count in accounts]
+    return {
+        "growth_accounts": Plot(
+            "A tick that values every account", "accounts of 20 positions", "milliseconds",
+            {"tick": points(accounts, [tick(world, 0) for world in worlds])},
+        ),
+        "growth_trades": Plot(
+            "10,000 trades applied, among so many accounts", "accounts of 20 positions", "milliseconds",
+            {"trades": points(accounts, [trades(world) for world in worlds])},
+        ),
+        "growth_positions": Plot(
+            "A tick that values all positions of 50,000 accounts", "positions", "milliseconds",
+            {"tick": points([size.positions for size in held], [tick(a_world(size), 0) for size in held])},
+        ),
+        "growth_holders": Plot(
+            "A tick in which one symbol moves, of 1,000,000 positions", "holders of the symbol", "milliseconds",
+            {"tick": points([size.positions // size.symbols for size in spread],
+                            [tick(a_world(size), 1) for size in spread])},
+        ),
+        "growth_subscribers": Plot(
+            "A pass offered to everyone who follows one of its accounts", "subscribers", "milliseconds",
+            {"offer": points(SUBSCRIBERS, [offering(count) for count in SUBSCRIBERS])},
+        ),
+        "growth_memory": Plot(
+            "Memory of positions", "positions", "MB resident",
+            {"memory": [(count * POSITIONS_PER_ACCOUNT, size) for count, size in zip(accounts, memory, strict=True)]},
+        ),
+    }  # fmt: skip
 
 
-def tick_ms(size: Size, changed_count: int) -> float:
+def main() -> None:
+    """Measure every line, show how each has grown, and write the points."""
+    given = options()
+    measured = plots(MORE_ACCOUNTS if given.full else ACCOUNTS)
+    Console().print(growth(measured))
+    told = {name: {**asdict(plot), "machine": machine(), "date": today()} for name, plot in measured.items()}
+    given.results.with_name("growth.json").write_text(json.dumps(told, indent=1) + "\n")
+
+
+def growth(measured: Mapping[str, Plot]) -> Table:
+    """By how much each line's cost has grown, and by how much what it depends on."""
+    table = Table("plot", "size", "cost", "first", "last")
+    for name, plot in measured.items():
+        for line in plot.lines.values():
+            (least, first), (most, last) = line[0], line[-1]
+            table.add_row(
+                name, f"x {most / least:.3g}", f"x {last / first:.3g}", f"{first:.4g}", f"{last:.4g} {plot.y}"
+            )
+    return table
+
+
+def points(sizes: Sequence[int], sides: Sequence[Callable[[int], float]]) -> list[tuple[float, float]]:
+    """
+    What each size costs in milliseconds: sizes are taken in turn, so that a busy minute falls on all of them.
+
+    Args:
+        sides: By size, what measures one round, in seconds; the first round warms it up.
+    """
+    seconds = [[side(number) for side in sides] for number in range(ROUNDS + 1)][1:]
+    return [(size, 1e3 * statistics.median(each)) for size, each in zip(sizes, zip(*seconds, strict=True), strict=True)]
+
+
+def tick(world: World, changed_count: int) -> Callable[[int], float]:
     """A tick in which so many symbols have a new price; 0 is all."""
-    world = a_world(size)
     side = tick_of(an_engine(world), moves(world, changed_count, 0))
-    return _median_ms([side(number).cost for number in range(ROUNDS + 1)][1:])
+    return lambda number: side(number).cost
 
 
-def trades_ms(size: Size) -> float:
-    """Trades in positions that are there, by accounts as they come."""
-    world = a_world(size)
-    engine, rng, costs = an_engine(world), np.random.default_rng(3), []
-    for number in range(ROUNDS + 1):
-        held, one = rng.integers(0, size.positions, TRADES), np.ones(TRADES, np.int64)
-        symbol = world.position_symbol[held]
-        run = TradeRun(
-            world.position_account[held] + 1,
-            symbol,
-            one * Side.BUY,
-            one * 10_000,
-            world.price_cents[symbol],
-            0 * one,
-            one,
-        )
-        began = time.perf_counter()
-        applied = engine.apply_trades(run, np.zeros(TRADES, np.bool_), 0, NOW_MS)
-        costs.append(time.perf_counter() - began)
-        assert applied == TRADES, "these trades are all plain"
+def trades(world: World) -> Callable[[int], float]:
+    """A share more of each of some positions, applied and, untimed, valued."""
+    engine = an_engine(world)
+
+    def side(number: int) -> float:
+        held = np.random.default_rng(number).integers(0, world.size.positions, TRADES)
+        one, symbol = np.ones(TRADES, np.int64), world.position_symbol[held]
+        bought = (one * Side.BUY, one * 10_000, world.price_cents[symbol], 0 * one, one)
+        run = TradeRun(world.position_account[held] + 1, symbol, *bought)
+        sample = timed(lambda: engine.apply_trades(run, np.zeros(TRADES, np.bool_), 0, NOW_MS))
+        assert sample.output == TRADES, "these trades are all plain"
         engine.complete_tick(number + 2, 0, NOW_MS)
-    return _median_ms(costs[1:])
+        return sample.cost
+
+    return side
 
 
-def publish_ms(subscriber_count: int) -> float:
+def offering(subscriber_count: int) -> Callable[[int], float]:
     """A pass over as many accounts as there are subscribers, each of whom follows one."""
     hub, numbers = Hub(), np.arange(1, subscriber_count + 1)
     for account in numbers.tolist():
         hub.follow(account, Mailbox(lambda: None))
-    costs = []
-    for version in range(1, ROUNDS + 2):
+
+    def side(number: int) -> float:
         made = Valuation(
-            version, 1, NOW_MS, numbers, numbers, numbers, numbers, numbers, numbers, numbers, numbers, numbers, numbers
-        )
-        began = time.perf_counter()
-        hub.publish(made)
-        costs.append(time.perf_counter() - began)
-    return _median_ms(costs[1:])
+            number + 1, 1, NOW_MS, numbers, numbers, numbers, numbers, numbers, numbers, numbers, numbers, numbers,
+            numbers,
+        )  # fmt: skip
+        return timed(lambda: hub.publish(made)).cost
 
-
-def _median_ms(seconds: Sequence[float]) -> float:
-    return 1_000 * statistics.median(seconds)
+    return side
 
 
 if __name__ == "__main__":
-    main((*ACCOUNTS, 200_000, 400_000) if FULL in sys.argv else ACCOUNTS)
+    main()

@@ -1,16 +1,16 @@
 """
 The results as a table and plots in ``docs/PERFORMANCE.md``: everything between its two marks is written here.
 
-Not here: what the numbers mean, which people write around them; how they are measured. Plots are SVG, drawn by hand
-from lines and texts, so that they need no library and change only where numbers do. ``growth.json``, where there is
-one, has lines by the name of their plot: ``{"plot": {"x": "accounts", "y": "ms", "lines": {"tick": [[1000, 0.1]]}}}``.
+Not here: what the numbers mean, which people write around them; how they are measured, and how lines are drawn
+(``plot``). ``growth.json``, where there is one, has plots by name, with ``machine`` and ``date`` as each result has.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
+
+from bench.plot import WIDTH, Plot, head, svg
 
 RESULTS: Final = Path(__file__).with_name("results")
 PAGE: Final = Path(__file__).parents[1] / "docs" / "PERFORMANCE.md"
@@ -30,24 +30,9 @@ TARGETS: Final[Mapping[str, float]] = {
 }
 """The most that the ratio may be (DESIGN 9)."""
 
-WIDTH, BAR, LEFT = 760, 26, 230
-STYLE: Final = (
-    "<style>text{font:13px system-ui,sans-serif;fill:#24292f}.g{stroke:#8c959f;stroke-width:1}"
-    ".b{fill:#2f81f7}.w{fill:#d1704a}.l{fill:none;stroke-width:2}"
-    "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.g{stroke:#6e7681}}</style>"
-)
-COLOURS: Final = ("#2f81f7", "#d1704a", "#3fb950", "#a371f7", "#d29922", "#db61a2")
+BAR, LEFT = 26, 230
 
 Results = Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """Lines over one pair of axes; each a list of points."""
-
-    x: str
-    y: str
-    lines: Mapping[str, Sequence[tuple[float, float]]]
 
 
 def main() -> None:
@@ -56,17 +41,17 @@ def main() -> None:
     PLOTS.mkdir(exist_ok=True)
     (PLOTS / "targets.svg").write_text(targets_svg(results))
     growth_file = RESULTS / "growth.json"
-    growth = json.loads(growth_file.read_text()) if growth_file.exists() else {}
+    growth = plots(json.loads(growth_file.read_text())) if growth_file.exists() else {}
     for name, plot in growth.items():
-        (PLOTS / f"{name}.svg").write_text(lines_svg(name, Plot(**plot)))
+        (PLOTS / f"{name}.svg").write_text(svg(plot))
     page = PAGE.read_text()
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     assert after, f"{PAGE.name} has no place for the results: expected {BEGIN!r} and {END!r}"
-    PAGE.write_text(f"{before}{BEGIN}\n\n{written(results, sorted(growth))}\n{END}{after}")
+    PAGE.write_text(f"{before}{BEGIN}\n\n{written(results, growth)}\n{END}{after}")
 
 
-def written(results: Results, plots: Sequence[str]) -> str:
+def written(results: Results, growth: Mapping[str, Plot]) -> str:
     """The part of the page that is made of results."""
     machines = sorted({f"{each['machine']} ({each['date']})" for each in results.values() if "machine" in each})
     lines = [
@@ -78,9 +63,32 @@ def written(results: Results, plots: Sequence[str]) -> str:
         "|---|--:|--:|---|--:|---|--:|--:|---|",
         *(row(name, results[name]) for name in sorted(results, key=lambda name: (name not in TARGETS, name))),
         "",
-        *(f"![{name}](performance/{name}.svg)" for name in plots),
+        *(growth_lines(growth) if growth else ()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def plots(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Plot]:
+    """The plots of ``growth.json``, by name."""
+    return {name: Plot(each["title"], each["x"], each["y"], each["lines"]) for name, each in measured.items()}
+
+
+def growth_lines(growth: Mapping[str, Plot]) -> Iterator[str]:
+    """By how much each cost has grown with what it depends on, and the plots of it."""
+    yield from (
+        "### Growth",
+        "",
+        "| | from | to | times as many | cost | times the cost |",
+        "|---|--:|--:|--:|---|--:|",
+    )
+    for plot in growth.values():
+        for points in plot.lines.values():
+            (least, first), (most, last) = points[0], points[-1]
+            cost = f"{first:,.3g} to {last:,.3g} {plot.y}"
+            yield f"| {plot.title} | {least:,} | {most:,} {plot.x} | {most / least:.3g} | {cost} | {last / first:.3g} |"
+    yield ""
+    yield from (f"![{plot.title}](performance/{name}.svg)" for name, plot in growth.items())
+    yield ""
 
 
 def row(name: str, result: Mapping[str, Any]) -> str:
@@ -106,7 +114,7 @@ def targets_svg(results: Results) -> str:
     cases = [(name, results[name]["ratio"] / target) for name, target in TARGETS.items() if name in results]
     height = BAR * (len(cases) + 1)
     scale = (WIDTH - LEFT - 60) / max([1.25, *(min(share, 4.0) for _, share in cases)])
-    parts = [_head(height, "Share of the target that each case takes")]
+    parts = [head(height, "Share of the target that each case takes")]
     for index, (name, share) in enumerate(cases):
         top = BAR * index + 6
         kind, length = "b" if share <= 1 else "w", scale * min(share, 4.0)
@@ -117,35 +125,6 @@ def targets_svg(results: Results) -> str:
     parts.append(f'<line class="g" x1="{target:.1f}" y1="0" x2="{target:.1f}" y2="{height - BAR + 6}"/>')
     parts.append(f'<text x="{target:.1f}" y="{height - 6}" text-anchor="middle">target</text></svg>')
     return "\n".join(parts) + "\n"
-
-
-def lines_svg(name: str, plot: Plot) -> str:
-    """Lines from the origin to the largest point, with the ends of both axes named."""
-    height, bottom, right = 320, 270, WIDTH - 150
-    x_max = max(x for points in plot.lines.values() for x, _ in points)
-    y_max = max(y for points in plot.lines.values() for _, y in points)
-    parts = [
-        _head(height, name),
-        f'<line class="g" x1="60" y1="{bottom}" x2="{right}" y2="{bottom}"/>',
-        f'<line class="g" x1="60" y1="20" x2="60" y2="{bottom}"/>',
-        f'<text x="{right}" y="{bottom + 20}" text-anchor="end">{x_max:,.0f} {plot.x}</text>',
-        f'<text x="60" y="14">{y_max:,.4g} {plot.y}</text><text x="54" y="{bottom + 20}">0</text>',
-    ]
-    for index, (label, points) in enumerate(plot.lines.items()):
-        colour = COLOURS[index % len(COLOURS)]
-        places = [(60 + (right - 60) * x / x_max, bottom - (bottom - 20) * y / y_max) for x, y in points]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        parts.append(f'<polyline class="l" stroke="{colour}" points="{path}"/>')
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in places]
-        parts.append(f'<text x="{right + 8}" y="{places[-1][1] + 4:.1f}">{label}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
-
-
-def _head(height: int, title: str) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{title}">'
-        f"<title>{title}</title>{STYLE}"
-    )
 
 
 if __name__ == "__main__":
