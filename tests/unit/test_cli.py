@@ -5,18 +5,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from evs_server import config, tokens
-from evs_server.cli import SETTINGS
+from evs_server.cli import COMMANDS
+from evs_server.commands.settings import SETTINGS
 from evs_server.roles import Role
 
 EVS = (sys.executable, "-m", "evs_server.cli")
 SECONDS_MAX = 60
 
-COMMANDS = ("serve", "bridge", "demo", "replay", "migrate", "token", "certs", "reconcile", "recompute", "doctor")
+NAMES = tuple(command.__name__.replace("_", "-") for command in COMMANDS)
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
@@ -40,10 +42,10 @@ def test_help_names_every_command() -> None:
     """A stranger finds out what there is."""
     outcome = evs("--help")
     assert (0, "") == (outcome.returncode, outcome.stderr)
-    assert [] == [name for name in COMMANDS if f"\n  {name} " not in outcome.stdout]
+    assert [] == [name for name in NAMES if f"\n  {name} " not in outcome.stdout]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", NAMES)
 def test_every_command_explains_itself_and_its_settings(command: str) -> None:
     """Each command's help says which variables it reads."""
     outcome = evs(command, "--help")
@@ -117,6 +119,7 @@ def test_a_programs_token_has_the_roles_it_was_asked_for(tmp_path: Path) -> None
         (("--name", "7up", "--role", "admin"), "'7up' is neither an account"),
         (("--name", "a b", "--role", "admin"), "'a b' is neither an account"),
         (("--name", "risk", "--role", "root"), "'root'"),
+        (("--name", "7", "--role", "admin"), "--name 7 is a number"),
     ],
 )
 def test_a_token_that_would_mean_nothing_is_refused(tmp_path: Path, arguments: tuple[str, ...], problem: str) -> None:
@@ -124,6 +127,27 @@ def test_a_token_that_would_mean_nothing_is_refused(tmp_path: Path, arguments: t
     outcome = evs("token", *arguments, env={"EVS_DATA_DIR": str(tmp_path)})
     assert (2, "") == (outcome.returncode, outcome.stdout)
     assert problem in " ".join(outcome.stderr.split())
+
+
+def test_a_tokens_id_is_told_apart_from_the_token(tmp_path: Path) -> None:
+    """By it the token can be taken back; standard output stays what it is."""
+    outcome = evs("token", "--account", "7", "--verbose", env={"EVS_DATA_DIR": str(tmp_path)})
+    grant = tokens.TokenVerifier.of(config.load(data_dir=tmp_path)).grant(outcome.stdout.strip())
+    assert f"id {grant.token_id}\n" == outcome.stderr
+
+
+def test_the_version_can_be_asked_for() -> None:
+    """Whoever reports something says which one it is."""
+    outcome = evs("--version")
+    assert (0, "") == (outcome.returncode, outcome.stderr)
+    assert f"evs {version('equity-valuation-service')}\n" == outcome.stdout
+
+
+@pytest.mark.parametrize("host", ["bad host name!", "", "a..b", "https://evs.internal"])
+def test_a_certificate_is_for_a_name_that_a_machine_can_have(tmp_path: Path, host: str) -> None:
+    outcome = evs("certs", str(tmp_path), "--host", host)
+    assert (2, "") == (outcome.returncode, outcome.stdout)
+    assert f"{host!r} is neither a name of a machine nor an address" in outcome.stderr
 
 
 def test_certificates_are_made_and_renewed_by_one_authority(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The ``evs`` commands, by theme; each is one function, which ``cli`` gives its name."""
