@@ -16,7 +16,7 @@ from evs_server.config import Settings
 from evs_server.fanout.hub import Hub
 from evs_server.ingest.gate import Gate
 from evs_server.ingest.loader import Loader
-from evs_server.ingest.sequencer import Sequencer
+from evs_server.ingest.sequencer import Sequencing
 from evs_server.lifecycle import Lifecycle, Phase
 from evs_server.metrics.measured import MeasuredEngine
 from evs_server.reconcile.reconciler import Reconciler
@@ -31,7 +31,7 @@ class Rooms:
     """The rooms of an EVS that has read its state, each with counts of its own."""
 
     engine: MeasuredEngine
-    sequencer: Sequencer
+    sequencer: Sequencing
     gate: Gate
     loader: Loader
     hub: Hub
@@ -67,7 +67,7 @@ class EvsCollector(Collector):
             yield from _ingest(rooms.gate, rooms.loader, rooms.engine)
             yield from _fanout(rooms.hub)
             yield from _storage(rooms.writer, rooms.sequencer, rooms.flush_rows)
-            yield from _reconciliation(rooms.reconciler)
+            yield from _reconciliation(rooms.reconciler, again_and_again=self._settings.reconcile_seconds > 0)
 
 
 def _process(settings: Settings, lifecycle: Lifecycle) -> Iterator[Metric]:
@@ -153,7 +153,7 @@ def _fanout(hub: Hub) -> Iterator[Metric]:
     yield counter("evs_readers_evicted_total", "Readers cut off because they took nothing.", hub.evicted_count)
 
 
-def _storage(writer: Writer, sequencer: Sequencer, flush_rows: Distribution) -> Iterator[Metric]:
+def _storage(writer: Writer, sequencer: Sequencing, flush_rows: Distribution) -> Iterator[Metric]:
     done = writer.statistics()
     lag = sum(state.applied_sequence - state.durable_sequence for state in sequencer.states().values())
     yield gauge("evs_durable_lag_events", "Events of numbering senders that are applied and not yet stored.", lag)
@@ -184,7 +184,7 @@ def _storage(writer: Writer, sequencer: Sequencer, flush_rows: Distribution) -> 
     yield gauge("evs_spool_failed", "Whether the spool takes nothing: 1, or 0.", bool(done.spool_failure))
 
 
-def _reconciliation(reconciler: Reconciler) -> Iterator[Metric]:
+def _reconciliation(reconciler: Reconciler, *, again_and_again: bool) -> Iterator[Metric]:
     done = reconciler.statistics()
     yield counters(
         "evs_reconcile_passes_total", "Checks against the exchange's tables, by how they ended.", ("outcome",),
@@ -202,8 +202,10 @@ def _reconciliation(reconciler: Reconciler) -> Iterator[Metric]:
     )
     yield gauge("evs_reconcile_compared_accounts", "Accounts that the last check compared.", done.compared_count)
     yield counter("evs_reconcile_corrections_total", "Accounts corrected.", done.corrected_count)
-    yield gauge(
-        "evs_reconcile_last_pass_timestamp_seconds",
-        "When the last check ended, unix time; 0 if none did.",
-        done.last_pass_ms / 1_000,
-    )
+    if again_and_again or done.last_pass_ms:
+        # Left out where none is to come: nobody is to wait for it.
+        yield gauge(
+            "evs_reconcile_last_pass_timestamp_seconds",
+            "When the last check ended, unix time; 0 if none did.",
+            done.last_pass_ms / 1_000,
+        )

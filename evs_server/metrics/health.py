@@ -4,12 +4,10 @@ What the standard health service says of EVS, name by name (``grpc.health.v1``).
 Lives here: the names and what each stands for. Not here: the judgement (``readiness``).
 """
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from evs.v1 import admin_pb2, evs_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-
-from evs_server.metrics.readiness import Readiness
 
 SERVICE: Final = evs_pb2.DESCRIPTOR.services_by_name["EquityValuationService"].full_name
 ADMIN_SERVICE: Final = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
@@ -27,6 +25,24 @@ READINESS: Final = ("", SERVICE, ADMIN_SERVICE)
 """Whether EVS should be sent anything now; the server as a whole, by convention, is the empty name."""
 
 
+class Judgement(Protocol):
+    """Whether a process should be sent anything, and what is good of it."""
+
+    @property
+    def numbers_agree(self) -> bool:
+        """Whether no valuation ever contradicted itself."""
+        ...
+
+    @property
+    def is_storing(self) -> bool:
+        """Whether what is applied gets stored."""
+        ...
+
+    def reasons(self) -> list[str]:
+        """Why nothing should be sent here, each in words; empty if it may."""
+        ...
+
+
 class Health:
     """
     What callers of the health service are told.
@@ -35,7 +51,7 @@ class Health:
         readiness: The judgement.
     """
 
-    def __init__(self, readiness: Readiness) -> None:
+    def __init__(self, readiness: Judgement) -> None:
         self._readiness = readiness
         self._servicer = health.aio.HealthServicer()
 

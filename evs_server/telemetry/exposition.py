@@ -92,7 +92,7 @@ async def exposed(settings: Settings, field: str, watched: Watched) -> AsyncIter
         problem = f"{setting}: cannot listen on {address}: {error.strerror or error}"
         if field in settings.model_fields_set:
             raise ConfigError(f"{problem}; stop what uses it, or set {setting} to another address") from None
-        log.warning("%s; metrics are not served", problem)
+        log.warning("%s; metrics are not served: set %s to another address, or to nothing", problem, setting)
         yield None
         return
     lag.start()

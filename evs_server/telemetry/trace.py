@@ -2,7 +2,8 @@
 Whose request is being served: the trace id that its caller sent, for the log lines that are written meanwhile.
 
 Lives here: reading ``traceparent`` (W3C Trace Context, version 00) and remembering it as long as the call. Not here:
-spans; EVS makes none. A header that is not understood is as good as none. Pure but for the context of the task.
+spans (``spans``), which an operator may switch on. A header that is not understood is as good as none. Pure but for the
+context of the task.
 """
 
 import re
