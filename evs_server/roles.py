@@ -40,12 +40,14 @@ class Caller:
         roles: What it may do.
         account_id: The one account that ``READ_OWN`` lets it read; None: it has none.
         valid_ms: How long from now this holds; None: as long as its connection.
+        token_id: What its token can be taken back by; None: it has none, or that cannot be.
     """
 
     name: str
     roles: frozenset[Role]
     account_id: int | None = None
     valid_ms: int | None = None
+    token_id: str | None = None
 
 
 def parse_roles(words: Iterable[str]) -> frozenset[Role]:

@@ -6,7 +6,8 @@ its account (``bridge.session``). Reads the key's file and the clock. The algori
 token; no key or token reaches a log, a repr or an error.
 
 The subject is the account whose equity its bearer may see, or the name of a program. ``scope`` holds the roles, one
-space between two, as OAuth has it; without it a token has ``read:own``.
+space between two, as OAuth has it; without it a token has ``read:own``. By its ``jti`` a token can be taken back before
+its end (``revocation``); one without cannot.
 """
 
 import os
@@ -14,7 +15,7 @@ import re
 import secrets
 import tempfile
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,7 @@ from evs_server.clock import Clock, SystemClock
 from evs_server.config import Settings
 from evs_server.errors import ConfigError, Unauthenticated
 from evs_server.limits import EXACT_MAX
+from evs_server.revocation import Revocations
 from evs_server.roles import Caller, Role, known_roles
 
 ALGORITHM: Final = "HS256"
@@ -40,6 +42,8 @@ TOKENS_REMEMBERED: Final = 1_024
 
 LEEWAY_S: Final = 30
 """How far the clocks of issuer and verifier may differ."""
+
+TAKEN_BACK: Final = "token has been taken back"
 
 KEY_BYTES_MIN: Final = 32
 """RFC 7518 3.2: a key of HS256 is at least as long as its digest."""
@@ -60,10 +64,12 @@ class Grant:
     Attributes:
         account_id: The one account its bearer may see.
         valid_ms: How long from now it is good for; zero or less within the leeway.
+        token_id: What it can be taken back by; None: it cannot.
     """
 
     account_id: int
     valid_ms: int
+    token_id: str | None = None
 
 
 def issue(settings: Settings, account_id: int, ttl_s: int = 3_600, *, clock: Clock | None = None) -> str:
@@ -83,7 +89,20 @@ def issue(settings: Settings, account_id: int, ttl_s: int = 3_600, *, clock: Clo
     return sign(read_key(settings), str(account_id), READS_OWN, ttl_s, clock=clock)
 
 
-def sign(key: bytes, subject: str, roles: Collection[Role], ttl_s: int = 3_600, *, clock: Clock | None = None) -> str:
+def new_id() -> str:
+    """An id that no other token has."""
+    return secrets.token_hex(8)
+
+
+def sign(
+    key: bytes,
+    subject: str,
+    roles: Collection[Role],
+    ttl_s: int = 3_600,
+    *,
+    token_id: str | None = None,
+    clock: Clock | None = None,
+) -> str:
     """
     A token for a browser or a program.
 
@@ -92,6 +111,7 @@ def sign(key: bytes, subject: str, roles: Collection[Role], ttl_s: int = 3_600, 
         subject: An account's id, or the name of a program: a letter, then letters, digits and ``._@/-``, 64 at most.
         roles: What its bearer may do.
         ttl_s: Seconds it is good for; negative makes one that has expired.
+        token_id: What it can be taken back by; absent: a new one.
         clock: What to date it by.
 
     Raises:
@@ -104,7 +124,8 @@ def sign(key: bytes, subject: str, roles: Collection[Role], ttl_s: int = 3_600, 
         raise ValueError(f"{subject!r} has no account of its own to read")
     now_s = (clock or SystemClock()).now_ms() // 1_000
     claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": subject, "iat": now_s, "exp": now_s + ttl_s}
-    return jwt.encode(claims | {"scope": " ".join(sorted(roles))}, key, algorithm=ALGORITHM)
+    further = {"scope": " ".join(sorted(roles)), "jti": token_id or new_id()}
+    return jwt.encode(claims | further, key, algorithm=ALGORITHM)
 
 
 class TokenVerifier:
@@ -114,13 +135,15 @@ class TokenVerifier:
     Args:
         key: What tokens are signed with; see ``read_key``.
         clock: What says how long a token has left.
+        revocations: Tells which have been taken back; None: none has.
     """
 
-    __slots__ = ("_clock", "_good", "_key")
+    __slots__ = ("_clock", "_good", "_key", "_revocations")
 
-    def __init__(self, key: bytes, clock: Clock | None = None) -> None:
+    def __init__(self, key: bytes, clock: Clock | None = None, revocations: Revocations | None = None) -> None:
         self._key = key
         self._clock = clock or SystemClock()
+        self._revocations = revocations
         self._good: OrderedDict[str, tuple[Caller, int]] = OrderedDict()
 
     @classmethod
@@ -129,9 +152,10 @@ class TokenVerifier:
         A verifier of what ``issue`` signs with the same settings.
 
         Raises:
-            ConfigError: If there is no key that can be used.
+            ConfigError: If there is no key that can be used, or the file of tokens taken back cannot be read.
         """
-        return cls(read_key(settings), clock)
+        path = settings.revoked_tokens_file
+        return cls(read_key(settings), clock, None if path is None else Revocations(path, clock))
 
     def verify(self, token: str) -> int:
         """
@@ -153,7 +177,7 @@ class TokenVerifier:
         if caller.account_id is None or not caller.roles & {Role.READ_OWN, Role.READ_ANY}:
             raise Unauthenticated("token gives no account to read")
         assert caller.valid_ms is not None, "every token expires"
-        return Grant(caller.account_id, caller.valid_ms)
+        return Grant(caller.account_id, caller.valid_ms, caller.token_id)
 
     def caller(self, token: str) -> Caller:
         """
@@ -167,19 +191,34 @@ class TokenVerifier:
         if valid_ms <= -LEEWAY_S * 1_000:
             self._good.pop(token, None)
             raise Unauthenticated("token has expired")
+        if self._revocations is not None and caller.token_id and self._revocations.holds(caller.token_id):
+            raise Unauthenticated(TAKEN_BACK)
         return replace(caller, valid_ms=valid_ms)
+
+    def watch(self, token_id: str | None, on_revoked: Callable[[], None]) -> Callable[[], None]:
+        """
+        Have ``on_revoked`` called when the token of this id is taken back, if that can ever be.
+
+        Returns:
+            What ends that, to be called once.
+        """
+        if self._revocations is None or token_id is None:
+            return _do_nothing
+        return self._revocations.watch(token_id, on_revoked)
 
     def _check(self, token: str) -> tuple[Caller, int]:
         """A token's caller and its end in unix seconds, which are remembered."""
         claims = self._claims(token)
-        subject, scope = claims["sub"], claims.get("scope", Role.READ_OWN)
+        subject, scope, token_id = claims["sub"], claims.get("scope", Role.READ_OWN), claims.get("jti")
         account_id = _account_id(subject)
+        if not isinstance(token_id, str | None):
+            raise Unauthenticated("token is not valid")
         if not isinstance(scope, str) or (account_id is None and not NAME.fullmatch(subject)):
             raise Unauthenticated("token names no account and no program")
         # What other services may be asked with the same token is none of our business.
         roles = known_roles(scope.split(" "))
         name = subject if account_id is None else f"account {account_id}"
-        checked = Caller(name, roles, account_id), self._end_s(claims)
+        checked = Caller(name, roles, account_id, token_id=token_id), self._end_s(claims)
         self._good[token] = checked
         if len(self._good) > TOKENS_REMEMBERED:
             self._good.popitem(last=False)
@@ -216,6 +255,10 @@ class TokenVerifier:
         if begin_s * 1_000 - self._clock.now_ms() > LEEWAY_S * 1_000:
             raise Unauthenticated("token is not valid yet")
         return end_s
+
+
+def _do_nothing() -> None:
+    """There is nothing to end."""
 
 
 def _account_id(subject: str) -> int | None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ import pytest
 from evs.v1 import evs_pb2 as pb
 from evs.v1.evs_pb2_grpc import EquityValuationServiceServicer
 
+from evs_server import tokens
 from evs_server.limits import READS_AT_ONCE, STREAMS_PER_READER
 from evs_server.roles import Role
 from evs_server.tokens import LEEWAY_S, TOKEN_BYTES_MAX
@@ -171,6 +173,28 @@ async def test_a_token_that_is_good_for_ever_breaks_no_timer(secure: Secure) -> 
         for token in (signed(exp=2**70), signed(exp=10**300)):
             outcome = await evs.stream(SUBSCRIBE, FOLLOW, metadata=as_bearer(token))
             assert StatusCode.OK == outcome.code
+
+
+@pytest.mark.parametrize("servicer", [None, SILENT], ids=["EVS", "silent"])
+@pytest.mark.parametrize(("method", "role"), [("SubscribeEquity", Role.READ_ANY), ("StreamEvents", Role.INGEST)])
+async def test_a_stream_ends_when_its_token_is_taken_back(
+    secure: Secure, tmp_path: Path, method: str, role: Role, servicer: Any
+) -> None:
+    """Long before its end; the same program may go on with another."""
+    revoked = tmp_path / "revoked"
+    revoked.write_text("")
+    token, other = (as_bearer(tokens.sign(KEY, "program", [role], token_id=each)) for each in ("stolen", "new"))
+    async with secure(servicer=servicer, revoked_tokens_file=revoked) as evs:
+        open_stream: Any = evs.channel.stream_stream(f"{VALUATION}{method}")
+        streams = [open_stream(metadata=each, timeout=PATIENCE_SECONDS) for each in (token, other)]
+        for stream in streams:
+            await stream.write(FOLLOW if method == "SubscribeEquity" else b"")
+        revoked.write_text("stolen\n")
+        assert (StatusCode.UNAUTHENTICATED, "token has been taken back") == await last_words(streams[0])
+        assert not streams[1].done()
+        again = await evs.stream(f"{VALUATION}{method}", FOLLOW, metadata=token)
+        assert (StatusCode.UNAUTHENTICATED, "token has been taken back") == (again.code, again.details)
+        streams[1].cancel()
 
 
 # --- how much one reader may ask for -----------------------------------------------------------------------------
