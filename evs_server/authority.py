@@ -7,6 +7,7 @@ authority does this.
 
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,8 @@ from evs_server.errors import ConfigError
 
 AUTHORITY: Final = "ca"
 SERVER: Final = "server"
+
+HOST: Final = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 AUTHORITY_DAYS: Final = 3_650
 _BACK: Final = timedelta(minutes=5)
@@ -146,6 +149,8 @@ def _general_name(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
+        if not HOST.fullmatch(host):
+            raise ConfigError(f"{host!r} is neither a name of a machine nor an address") from None
         return x509.DNSName(host)
 
 

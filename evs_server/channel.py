@@ -7,6 +7,7 @@ Lives here: the bridge's and the commands' channel. Not here: what is called, an
 
 import logging
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
@@ -89,6 +90,81 @@ def bearer_of(
             return None
     key, clock = tokens.read_key(settings), clock or SystemClock()
     return _Signer(lambda: tokens.sign(key, name, roles, token_seconds, clock=clock), token_seconds / 2, clock)
+
+
+def sender_credentials(settings: Settings) -> grpc.ChannelCredentials | None:
+    """
+    What to call EVS's methods for senders with, at ``sender_address``; None for plain text.
+
+    Raises:
+        ConfigError: If that would be plain text to another machine, or a file that is set cannot be used.
+    """
+    address = sender_address(settings)
+    credentials = None if address.startswith("unix:") else channel_credentials(settings)
+    check_encryption(settings, "EVS_INGEST_SERVER", address, encrypted=credentials is not None)
+    return credentials
+
+
+def sender_address(settings: Settings) -> str:
+    """Where EVS serves senders' methods."""
+    return settings.ingest_server or settings.server
+
+
+def why_unreachable(settings: Settings, error: grpc.aio.AioRpcError) -> str:
+    """
+    Why nobody answers at ``EVS_SERVER``, in words, and what to do.
+
+    Args:
+        error: That gRPC itself has made, with the status UNAVAILABLE: its details are all that tells causes apart.
+    """
+    address, said = settings.server, error.details() or error.code().name
+    encrypted = settings.server_ca_file is not None and not address.startswith("unix:")
+    for sign, when_encrypted, words in _CAUSES:
+        if sign.search(said) and when_encrypted in (None, encrypted):
+            return words.format(address=address)
+    return f"{address} cannot be reached ({said}): look at who listens there, or set EVS_SERVER to where EVS runs"
+
+
+NOTHING_LISTENS: Final = "nothing listens at"
+
+_CAUSES: Final[tuple[tuple[re.Pattern[str], bool | None, str], ...]] = (
+    (
+        re.compile("refused|No such file"),
+        None,
+        f"{NOTHING_LISTENS} {{address}}: start `evs serve`, or set EVS_SERVER to where it runs",
+    ),
+    (
+        re.compile("resolving|resolution"),
+        None,
+        "{address} cannot be found by its name: set EVS_SERVER to where EVS runs",
+    ),
+    (
+        re.compile("WRONG_VERSION_NUMBER"),
+        True,
+        "what listens at {address} does not speak TLS: if it is EVS, in plain text, unset EVS_SERVER_CA_FILE",
+    ),
+    (
+        re.compile("Hostname Verification|Peer name"),
+        True,
+        "the certificate shown at {address} has another name: set EVS_SERVER to one of its names",
+    ),
+    (
+        re.compile("SSL_ERROR_SSL"),
+        True,
+        "the certificate shown at {address} is not signed by whom EVS_SERVER_CA_FILE names",
+    ),
+    (
+        re.compile("Socket closed"),
+        True,
+        "{address} ends the connection: if certificates are asked for there, set EVS_CLIENT_CERT_FILE to a good one",
+    ),
+    (
+        re.compile("Socket closed"),
+        False,
+        "{address} ends the connection: if EVS speaks TLS there, set EVS_SERVER_CA_FILE",
+    ),
+)
+"""What gRPC says, whether TLS is spoken, and what that means; the first that fits."""
 
 
 def _read_token(settings: Settings) -> str:

@@ -5,10 +5,13 @@ Lives here: names, defaults, units, ranges. Not here: bounds that no operator ma
 """
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import time
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
@@ -36,6 +39,19 @@ def _host_and_port(value: str) -> str:
     return value
 
 
+def _collector(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.port or value != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError(f"expected http://host:port or https://host:port, not {value!r}")
+    return value
+
+
+def _replica_count(value: int) -> int:
+    if value not in {1, 3, 5}:
+        raise ValueError(f"expected 1, 3 or 5, not {value}: an even number of servers survives no more than one less")
+    return value
+
+
 def _default_data_dir() -> Path:
     # Root's home is closed to the unprivileged user that the embedded PostgreSQL must run as.
     if os.geteuid() == 0:
@@ -47,6 +63,13 @@ Address = Annotated[str, AfterValidator(_host_and_port)]
 
 OptionalAddress = Annotated[Address | None, BeforeValidator(lambda value: value or None)]
 """An address, or empty for none."""
+
+
+EMPTY_IS_NONE: Final = frozenset({"metrics_listen", "bridge_metrics_listen"})
+"""Fields that have a default, and for which empty says that it is not wanted; of all others empty is absent."""
+
+ORIGIN: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]{1,5})?")
+"""How browsers write where a page is from."""
 
 
 class Settings(BaseSettings):
@@ -76,8 +99,14 @@ class Settings(BaseSettings):
     )
     bridge_metrics_listen: OptionalAddress = Field("127.0.0.1:9465", description="the same of the bridge")
     server: Address = Field("127.0.0.1:50051", description="where bridge, clients and commands find EVS")
+    ingest_server: OptionalAddress = Field(
+        None, description="where commands send events to, of an EVS with EVS_INGEST_LISTEN; absent: EVS_SERVER"
+    )
     jwt_secret_file: Path | None = Field(
         None, description="key that signs tokens; absent: a development key in the data directory"
+    )
+    revoked_tokens_file: Path | None = Field(
+        None, description="tokens taken back before their end, the `jti` of one a line; read again when it changes"
     )
     token_file: Path | None = Field(
         None, description="token that bridge and commands show EVS; absent: they sign one with the key, if they have it"
@@ -113,7 +142,11 @@ class Settings(BaseSettings):
         4.0, gt=0, le=1_000, description="equity frames a second that the bridge sends for one account"
     )
     origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="further origins, comma-separated, whose pages may open the websocket"
+        (),
+        description="further origins, comma-separated, whose pages may open the websocket, such as https://app.example",
+    )
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (), description="proxies before the bridge, comma-separated, whose X-Forwarded-For says whose a socket is"
     )
     reconcile_seconds: int = Field(
         300, ge=0, description="between two checks against the exchange's tables; 0 is never"
@@ -134,8 +167,32 @@ class Settings(BaseSettings):
     ready_lag_seconds: int = Field(
         600, ge=1, description="how long what is applied may wait to be stored before EVS counts as not ready"
     )
+    traces_endpoint: Annotated[str, AfterValidator(_collector)] | None = Field(
+        None, description="OTLP collector by gRPC, such as http://127.0.0.1:4317, for traces; absent: none are made"
+    )
+    traces_ratio: float = Field(
+        1.0, ge=0, le=1, description="share of the calls that are traced, of those whose callers leave it open"
+    )
+    nats_url: SecretStr | None = Field(
+        None, description="NATS that keeps the log of gateways and shards, such as nats://a:4222,nats://b:4222"
+    )
+    nats_creds_file: Path | None = Field(None, description="credentials of a user of that NATS, as its tools make them")
+    nats_replicas: Annotated[int, AfterValidator(_replica_count)] = Field(
+        1, description="servers of that NATS that keep a copy of the log each: 1, 3 or 5"
+    )
+    log_max_age_days: int = Field(
+        7, ge=1, le=3_650, description="how long the log is kept: longer than any outage of a shard or of its database"
+    )
     log_format: Literal["text", "json"] = Field("text", description="how a log line is written")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severity that is logged")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_absent(cls, given: object) -> object:
+        # Files of settings, and compose files, set empty ones all the time.
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if value != "" or name in EMPTY_IS_NONE}
 
     @field_validator("session_timezone")
     @classmethod
@@ -146,8 +203,30 @@ class Settings(BaseSettings):
 
     @field_validator("origins", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    def _parse_origins(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        origins = tuple(part.strip().lower() for part in value.split(",") if part.strip())
+        for origin in origins:
+            if not ORIGIN.fullmatch(origin):
+                # Any other would match no browser, and nobody would see why.
+                raise ValueError(
+                    f"expected scheme://host or scheme://host:port, as https://app.example, not {origin!r}"
+                )
+        return origins
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _parse_networks(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        networks = []
+        for part in filter(None, (part.strip() for part in value.split(","))):
+            try:
+                networks.append(ip_network(part))
+            except ValueError:
+                raise ValueError(f"expected addresses or networks such as 10.0.0.0/8, not {part!r}") from None
+        return tuple(networks)
 
     @field_validator("client_roles", mode="before")
     @classmethod
@@ -184,6 +263,7 @@ class Settings(BaseSettings):
 
 KEYS_AND_CERTIFICATES: Final = (
     "jwt_secret_file",
+    "revoked_tokens_file",
     "token_file",
     "tls_cert_file",
     "tls_key_file",

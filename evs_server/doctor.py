@@ -24,15 +24,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from evs_server import tokens
 from evs_server.certificates import expires_at
-from evs_server.channel import open_channel
+from evs_server.channel import NOTHING_LISTENS, open_channel, why_unreachable
 from evs_server.clock import SystemClock
 from evs_server.config import Settings
 from evs_server.errors import ConfigError, EvsError
 from evs_server.metrics.health import IDENTITY
+from evs_server.revocation import Revocations
 from evs_server.roles import Role
 from evs_server.store.embedded import running_database
 from evs_server.store.inspection import Inspection, inspect
-from evs_server.store.migrate import pending
+from evs_server.store.migrate import pending, read_migrations
+from evs_server.telemetry.tracing import check_tracing
 
 if TYPE_CHECKING:
     from evs.v1.evs_pb2_grpc import EquityValuationServiceAsyncStub
@@ -82,9 +84,11 @@ def problem(subject: str, text: str) -> Finding:
 
 async def examine(settings: Settings) -> list[Finding]:
     """Everything about an installation, in the order in which a problem explains the ones after it."""
-    findings = [_runtime(), _data_dir(settings), _key(settings), *_certificate(settings)]
+    findings = [_runtime(), _data_dir(settings), _key(settings), *_revoked(settings), *_certificate(settings)]
+    findings += _traces(settings)
     serving = await _evs(settings)
-    findings += [*serving, *_addresses(settings, evs_is_there=serving[0].ok)]
+    somebody_is_there = serving[0].ok or NOTHING_LISTENS not in serving[0].text
+    findings += [*serving, *_addresses(settings, evs_is_there=somebody_is_there)]
     findings += [finding async for finding in _database(settings, evs_is_there=serving[0].ok)]
     return findings
 
@@ -154,7 +158,31 @@ def _key(settings: Settings) -> Finding:
         return problem("key", error.message)
     if settings.jwt_secret_file is None:
         return ok("key", f"development key {development}; set EVS_JWT_SECRET_FILE where it matters")
-    return ok("key", str(settings.jwt_secret_file))
+    mode = settings.jwt_secret_file.stat().st_mode
+    if mode & 0o022:
+        return problem("key", f"{settings.jwt_secret_file} can be written by others: chmod 600, and write a new one")
+    others = "; others on this machine can read it, and sign tokens" if mode & 0o004 else ""
+    return ok("key", f"{settings.jwt_secret_file}{others}")
+
+
+def _revoked(settings: Settings) -> list[Finding]:
+    if settings.revoked_tokens_file is None:
+        return []
+    try:
+        revocations = Revocations(settings.revoked_tokens_file)
+    except ConfigError as error:
+        return [problem("revoked", error.message)]
+    return [ok("revoked", f"{revocations.statistics()['revoked']} tokens, by {settings.revoked_tokens_file}")]
+
+
+def _traces(settings: Settings) -> list[Finding]:
+    if settings.traces_endpoint is None:
+        return []
+    try:
+        check_tracing(settings)
+    except ConfigError as error:
+        return [problem("traces", error.message)]
+    return [ok("traces", f"of {settings.traces_ratio:.0%} of the calls, to {settings.traces_endpoint}")]
 
 
 def _certificate(settings: Settings) -> list[Finding]:
@@ -182,7 +210,7 @@ async def _evs(settings: Settings) -> list[Finding]:
             numbers_agree = await _says(channel, IDENTITY)
             state = await _ask_state(channel)
     except grpc.aio.AioRpcError as error:
-        return [problem("EVS", _absent(settings.server, error))]
+        return [problem("EVS", _absent(settings, error))]
     except ConfigError as error:
         return [problem("EVS", error.message)]
     if not is_ready and isinstance(state, grpc.aio.AioRpcError) and state.code() is grpc.StatusCode.UNAVAILABLE:
@@ -233,16 +261,17 @@ def _storage(state: evs_pb2.GetIngestStateResponse | grpc.aio.AioRpcError) -> Fi
 
 def _refused(error: grpc.aio.AioRpcError) -> str:
     if error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
-        return "it wants to know who asks; set EVS_JWT_SECRET_FILE, or EVS_TOKEN_FILE to a token with the role admin"
-    return error.code().name
+        how = "set EVS_JWT_SECRET_FILE, or EVS_TOKEN_FILE to a token with the role admin"
+        return f"it refuses ({error.details()}); {how}"
+    return f"{error.code().name}: {error.details()}"
 
 
-def _absent(address: str, error: grpc.aio.AioRpcError) -> str:
-    if error.code() is grpc.StatusCode.UNAVAILABLE and "refused" in (error.details() or ""):
-        return f"nothing listens at {address}: start `evs serve`, or set EVS_SERVER to where it runs"
+def _absent(settings: Settings, error: grpc.aio.AioRpcError) -> str:
+    if error.code() is grpc.StatusCode.UNAVAILABLE:
+        return why_unreachable(settings, error)
     return (
-        f"what is at {address} does not answer as EVS would ({error.code().name}): look at who listens there, or set"
-        " EVS_SERVER to where EVS runs"
+        f"what is at {settings.server} does not answer as EVS would ({error.code().name}): look at who listens there,"
+        " or set EVS_SERVER to where EVS runs"
     )
 
 
@@ -288,6 +317,12 @@ def _version(settings: Settings, seen: Inspection) -> Finding:
 
 
 def _migrations(missing: list[str]) -> Finding:
+    optional = {migration.name for migration in read_migrations() if migration.optional_reason is not None}
+    if missing and optional.issuperset(missing):
+        return ok(
+            "tables",
+            f"up to date, but for {', '.join(missing)}, which EVS goes on without (docs/OPERATIONS.md, Installing)",
+        )
     if missing:
         return problem(
             "tables", f"not up to date, missing {', '.join(missing)}: run `evs migrate`, or restart `evs serve`"
@@ -297,7 +332,7 @@ def _migrations(missing: list[str]) -> Finding:
 
 def _history(seen: Inspection) -> str:
     last = "never stored anything" if seen.idle_seconds is None else f"last stored {seen.idle_seconds} s ago"
-    return f"started {seen.start_count} times, {seen.event_count} events stored, {last}"
+    return f"start number {seen.start_count} (those that only waited count), {seen.event_count} events stored, {last}"
 
 
 async def _lags(settings: Settings, seen: Inspection) -> AsyncIterator[Finding]:

@@ -85,6 +85,12 @@ READERS_REMEMBERED: Final = 100_000
 STREAMS_PER_CONNECTION_MAX: Final = 20_000
 """Calls at one time on one connection: whoever subscribes accounts one by one has one for each."""
 
+CALLS_MAX: Final = 24_576
+"""
+Calls at one time at one address, streams and those that have yet to send their request included. gRPC reads that before
+it can be told who calls, and holds 20 KB for each: whoever can connect can hold half a gigabyte, and no more.
+"""
+
 STUCK_READER_SECONDS: Final = 30
 """A reader whose connection has taken nothing for so long is cut off."""
 
@@ -117,6 +123,9 @@ RECOMPUTED_ACCOUNTS_MAX: Final = 100
 
 BATCH_EVENTS_MAX: Final = 65_536
 """Events in one StreamEventsRequest."""
+
+SLICE_EVENTS: Final = 4_096
+"""Events of one batch that are applied before others get a turn: about a millisecond."""
 
 BATCH_ACCOUNTS_MAX: Final = 1_000
 """Accounts in one BatchGetEquity."""

@@ -28,11 +28,13 @@ SECTIONS: Final[dict[str, tuple[str, ...]]] = {
         "metrics_listen",
         "bridge_metrics_listen",
         "server",
+        "ingest_server",
         "origins",
+        "trusted_proxies",
         "connections_max",
         "socket_mode",
     ),
-    "Who may call": ("jwt_secret_file", "client_roles", "token_file"),
+    "Who may call": ("jwt_secret_file", "revoked_tokens_file", "client_roles", "token_file"),
     "Encryption": (
         "tls_cert_file",
         "tls_key_file",
@@ -45,7 +47,7 @@ SECTIONS: Final[dict[str, tuple[str, ...]]] = {
     "Valuation": ("session_timezone", "session_roll", "stale_price_seconds"),
     "Streams": ("heartbeat_seconds", "push_per_second"),
     "Several instances": ("takeover_seconds",),
-    "Watching": ("ready_lag_seconds", "log_level", "log_format"),
+    "Watching": ("ready_lag_seconds", "log_level", "log_format", "traces_endpoint", "traces_ratio"),
     "Reconciliation": (
         "reconcile_seconds",
         "reconcile_grace_seconds",
@@ -74,6 +76,8 @@ _SHAPES: Final[Mapping[str, str]] = {
     "metrics_listen": "`host:port`",
     "bridge_metrics_listen": "`host:port`",
     "origins": "list, by commas",
+    "trusted_proxies": "addresses and networks, by commas",
+    "traces_endpoint": "`http://host:port` or `https://host:port`",
     "client_roles": "`NAME=ROLE+ROLE`, by commas",
     "session_timezone": "IANA name",
 }
@@ -116,7 +120,7 @@ def _value(name: str, field: FieldInfo) -> str:
         kind = next(each for each in get_args(kind) if each is not types.NoneType)
     if get_origin(kind) is Literal:
         return " or ".join(f"`{each}`" for each in get_args(kind))
-    if name == "server" or name.endswith("listen"):
+    if name.endswith(("server", "listen")):
         return "`host:port` or `unix:path`"
     pattern = next((each.pattern for each in field.metadata if getattr(each, "pattern", None)), None)
     if pattern is not None:

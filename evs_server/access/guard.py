@@ -5,15 +5,15 @@ Lives here: who calls (from token, certificate or socket), and the wrapping of m
 asks for (``rules``). Methods are wrapped once, as they are added, by what the table says of their exact name: a call
 costs the judgement alone, and no method can be added past the guard.
 
-A stream ends with its token, at its expiry and the leeway, whatever it is doing.
+A stream ends with its token, at its expiry and the leeway or when it is taken back, whatever it is doing.
 """
 
 import asyncio
 import contextlib
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -24,10 +24,15 @@ from evs_server.errors import Malformed, PermissionDenied, Unauthenticated
 from evs_server.roles import Caller, Role
 from evs_server.rpc_status import fails_with_status
 from evs_server.telemetry.trace import with_trace
-from evs_server.tokens import LEEWAY_S, TokenVerifier
+from evs_server.tokens import LEEWAY_S, TAKEN_BACK, TokenVerifier
+
+if TYPE_CHECKING:
+    from evs_server.telemetry.spans import Tracing
 
 Behavior = Callable[[Any, Any], Any]
 Parse = Callable[[bytes], Any]
+
+OWN_SERVICES: Final = "/evs."
 
 STREAM_MS_MAX: Final = 366 * 86_400_000
 """Longer than any stream lives, and what a timer can hold, whatever a token says."""
@@ -62,7 +67,7 @@ class Identities:
         caller = self.verifier.caller(token)
         if from_connection is None:
             return caller
-        return Caller(caller.name, caller.roles | from_connection.roles, caller.account_id, caller.valid_ms)
+        return replace(caller, roles=caller.roles | from_connection.roles)
 
     def _from_socket(self, context: Any) -> Caller | None:
         trusted = self.socket_roles and context.peer().startswith("unix:")
@@ -96,15 +101,22 @@ class GuardedServer:
         serves: Whether methods of a rule are served here at all; others are refused with where to go.
         identities: What proves who calls; None: every caller has every role.
         quota: What single readers may ask for; one for all servers.
+        tracing: Follows calls of our own services; None: only their log lines carry what callers say of their trace.
     """
 
     def __init__(
-        self, server: grpc.aio.Server, serves: Callable[[Rule], bool], identities: Identities | None, quota: Quota
+        self,
+        server: grpc.aio.Server,
+        serves: Callable[[Rule], bool],
+        identities: Identities | None,
+        quota: Quota,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self._server = server
         self._serves = serves
         self._identities = identities
         self._quota = quota
+        self._tracing = tracing
         self.services: list[str] = []
 
     def add_generic_rpc_handlers(self, handlers: Any) -> None:
@@ -116,8 +128,9 @@ class GuardedServer:
         """Add a service's methods, each behind its rule."""
         self.services.append(service)
         guarded = {name: self._guarded(f"/{service}/{name}", handler) for name, handler in handlers.items()}
+        # By service, and not registered one by one: for every call, of whichever method, gRPC's loop would wait anew
+        # for the next call of each registered method, which twenty of them make 50 us of.
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
-        self._server.add_registered_method_handlers(service, guarded)
 
     def _guarded(self, method: str, handler: Any) -> Any:
         rule = RULES.get(method)
@@ -131,10 +144,20 @@ class GuardedServer:
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         # Requests come as bytes: nobody's are parsed before it is clear that it may call, and gRPC would log a stack
         # for each that cannot be.
-        told = with_trace(fails_with_status(guarded, method))
+        told = self._followed(fails_with_status(guarded, method), method, takes_stream=handler.request_streaming)
         return make(told, response_serializer=handler.response_serializer)
 
+    def _followed(self, behavior: Behavior, method: str, *, takes_stream: bool) -> Behavior:
+        # Health is asked all day long: nobody wants to read of it.
+        if self._tracing is None or not method.startswith(OWN_SERVICES):
+            return with_trace(behavior)
+        return self._tracing.served(behavior, method, takes_stream=takes_stream)
+
     def _call(self, rule: Rule, behavior: Behavior, parse: Parse) -> Behavior:
+        if self._is_for_anybody(rule):
+            # No coroutine of its own for a call of which there is nothing to judge.
+            return lambda payload, context: behavior(parse(payload), context)
+
         async def call(payload: Any, context: Any) -> Any:
             _, reader = self._admit(rule, context)
             request = parse(payload)
@@ -158,12 +181,47 @@ class GuardedServer:
                 return request
 
             counted = contextlib.nullcontext() if reader is None else self._quota.stream(reader.name)
-            async with _as_long_as(caller):
+            async with self._as_long_as_token_of(caller):
                 with counted:
                     is_single = isinstance(payload, bytes)
                     await _run(behavior, judged(payload) if is_single else _each(judged, payload), context)
 
         return stream
+
+    def _is_for_anybody(self, rule: Rule) -> bool:
+        return self._identities is None or rule.is_open
+
+    @contextlib.asynccontextmanager
+    async def _as_long_as_token_of(self, caller: Caller | None) -> AsyncIterator[None]:
+        """
+        A context that ends with its caller's token, if it has one.
+
+        Raises:
+            Unauthenticated: If it did.
+        """
+        if caller is None or caller.valid_ms is None:
+            yield
+            return
+        assert self._identities is not None, "who calls is known"
+        words = "token has expired: call again with a new one"
+
+        def end() -> None:
+            nonlocal words
+            words = TAKEN_BACK
+            scope.reschedule(asyncio.get_running_loop().time())
+
+        seconds = min(caller.valid_ms, STREAM_MS_MAX) / 1_000 + LEEWAY_S
+        try:
+            async with asyncio.timeout(seconds) as scope:
+                unwatch = self._identities.verifier.watch(caller.token_id, end)
+                try:
+                    yield
+                finally:
+                    unwatch()
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise Unauthenticated(words) from None
 
     def _admit(self, rule: Rule, context: Any) -> tuple[Caller | None, Caller | None]:
         """
@@ -177,8 +235,9 @@ class GuardedServer:
             PermissionDenied: If the caller may not.
             Overloaded: If a reader asks too often.
         """
-        if self._identities is None or rule.is_open:
+        if self._is_for_anybody(rule):
             return None, None
+        assert self._identities is not None
         caller = self._identities.caller(context)
         if not rule.judge(caller):
             return caller, None
@@ -210,8 +269,8 @@ def _refusing(method: str, rule: Rule | None) -> Behavior:
     if rule is None:
         text = f"{method} is served to nobody"
     else:
-        other = "EVS_INGEST_LISTEN" if rule.is_ingest else "EVS_LISTEN"
-        text = f"{method} is served at another address of this EVS, that of {other}"
+        other = "EVS_INGEST_LISTEN" if rule.is_for_senders else "EVS_LISTEN"
+        text = f"{method} is served at another address of this EVS, that of {other}: call it there"
 
     async def refuse(_payload: Any, _context: Any) -> None:
         raise PermissionDenied(text)
@@ -232,24 +291,3 @@ async def _run(behavior: Behavior, request: Any, context: Any) -> None:
     async with contextlib.aclosing(running):
         async for response in running:
             await context.write(response)
-
-
-@contextlib.asynccontextmanager
-async def _as_long_as(caller: Caller | None) -> AsyncIterator[None]:
-    """
-    A context that ends with its caller's token, if it has one.
-
-    Raises:
-        Unauthenticated: If it did.
-    """
-    if caller is None or caller.valid_ms is None:
-        yield
-        return
-    seconds = min(caller.valid_ms, STREAM_MS_MAX) / 1_000 + LEEWAY_S
-    try:
-        async with asyncio.timeout(seconds) as scope:
-            yield
-    except TimeoutError:
-        if not scope.expired():
-            raise
-        raise Unauthenticated("token has expired: call again with a new one") from None

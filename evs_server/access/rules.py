@@ -43,9 +43,14 @@ class Rule:
         return not self.roles
 
     @property
-    def is_ingest(self) -> bool:
-        """Whether this is a sender's method."""
-        return Role.INGEST in self.roles
+    def is_for_senders(self) -> bool:
+        """Whether senders call this."""
+        return self.is_open or Role.INGEST in self.roles
+
+    @property
+    def is_for_others(self) -> bool:
+        """Whether others than senders call this."""
+        return self.is_open or self.roles != {Role.INGEST}
 
     def judge(self, caller: Caller | None) -> bool:
         """
@@ -138,6 +143,7 @@ RULES: Final[Mapping[str, Rule]] = {
     f"{_VALUATION}WatchEquity": Rule(_ANY, _followed),
     "/evs.v1.AdminService/Reconcile": _ADMIN,
     "/evs.v1.AdminService/Recompute": _ADMIN,
+    "/evs.v1.AdminService/GetCluster": Rule(_ANY),
     "/grpc.health.v1.Health/Check": _OPEN,
     "/grpc.health.v1.Health/List": _OPEN,
     "/grpc.health.v1.Health/Watch": _OPEN,

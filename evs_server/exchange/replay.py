@@ -25,8 +25,7 @@ from evs_client.errors import EvsClientError
 from evs_client.tuning import SenderTuning
 from pydantic import SecretStr
 
-from evs_server.certificates import channel_credentials
-from evs_server.channel import STREAMS_SECONDS, bearer_of, open_channel
+from evs_server.channel import STREAMS_SECONDS, bearer_of, open_channel, sender_address, sender_credentials
 from evs_server.clock import Clock, SystemClock
 from evs_server.config import Settings, without_keys
 from evs_server.errors import ConfigError, StoreUnavailable
@@ -109,7 +108,7 @@ async def run_replay(options: ReplayOptions, settings: Settings, serve: ServeEvs
     except TimeoutError:
         raise StoreUnavailable(f"EVS has not stored anything for {STALL_SECONDS_MAX} s: its log says why") from None
     except EvsClientError as error:
-        raise StoreUnavailable(f"the replay cannot go on: {error}") from error
+        raise StoreUnavailable(f"the replay cannot go on: {error}{_where_else(error)}") from error
     except grpc.aio.AioRpcError as error:
         raise StoreUnavailable(f"EVS cannot be asked: {error.code().name}: {error.details()}") from error
     print_summary(summary, as_json=options.json)
@@ -166,10 +165,10 @@ class Replay:
         tuning = SenderTuning(outbox_events_max=_outbox_events(len(account_ids)), close_deadline_s=None)
         plan = planned(self._tape, account_ids, seed=self._options.seed, tick_ms=self._options.tick_ms)
         async with ExecutionManagerClient(
-            self._settings.server,
+            sender_address(self._settings),
             source=SOURCE,
             tuning=tuning,
-            credentials=channel_credentials(self._settings),
+            credentials=sender_credentials(self._settings),
             metadata=bearer_of(self._settings, NAME, ROLES, STREAMS_SECONDS) or (),
         ) as client:
             with progress_bar(self._tape.print_count, shown=not self._options.json) as advance:
@@ -235,6 +234,12 @@ class Replay:
         )
 
 
+def _where_else(error: EvsClientError) -> str:
+    """What to do if events are taken at another address of the same EVS."""
+    elsewhere = "EVS_INGEST_LISTEN" in str(error)
+    return " (give that address to --ingest-server, or set EVS_INGEST_SERVER)" if elsewhere else ""
+
+
 def _outbox_events(account_count: int) -> int:
     """How many events may wait to be durable, for so many accounts."""
     return min(max(OUTBOX_ROWS_MAX // account_count, OUTBOX_EVENTS[0]), OUTBOX_EVENTS[-1])
@@ -262,7 +267,7 @@ async def _venue(settings: Settings, serve: ServeEvs) -> AsyncIterator[tuple[Set
         async with _database(settings, Path(directory)) as dsn:
             own_settings = without_keys(settings).model_copy(update=own | {"database_url": SecretStr(dsn)})
             async with serve(own_settings) as server:
-                yield own_settings.model_copy(update={"server": server}), dsn
+                yield own_settings.model_copy(update={"server": server, "ingest_server": None}), dsn
 
 
 @asynccontextmanager

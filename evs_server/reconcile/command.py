@@ -18,7 +18,7 @@ from evs.v1.admin_pb2_grpc import AdminServiceStub
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from evs_server.channel import open_channel
+from evs_server.channel import open_channel, why_unreachable
 from evs_server.config import Settings
 from evs_server.errors import EvsError, InvalidRequest, PermissionDenied, StoreUnavailable, Unauthenticated
 from evs_server.roles import Role
@@ -90,12 +90,12 @@ async def _admin(settings: Settings) -> AsyncIterator["AdminServiceAsyncStub"]:
         try:
             yield stub
         except grpc.aio.AioRpcError as error:
-            raise _in_words(settings.server, error) from error
+            raise _in_words(settings, error) from error
 
 
-def _in_words(server: str, error: grpc.aio.AioRpcError) -> EvsError:
+def _in_words(settings: Settings, error: grpc.aio.AioRpcError) -> EvsError:
     said = error.details() or "no reason given"
-    code = error.code()
+    server, code = settings.server, error.code()
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         return InvalidRequest("account_ids", said)
     if code in _CREDENTIALS:
@@ -106,10 +106,7 @@ def _in_words(server: str, error: grpc.aio.AioRpcError) -> EvsError:
         )
     # EVS itself always gives details; without them it is the network that speaks.
     if code is grpc.StatusCode.UNAVAILABLE and _DETAILS not in dict(error.trailing_metadata()):
-        return StoreUnavailable(
-            f"EVS is not there: nothing serves at {server}; start it with `evs serve`, or set EVS_SERVER",
-            server=server,
-        )
+        return StoreUnavailable(f"EVS is not there: {why_unreachable(settings, error)}", server=server)
     return StoreUnavailable(f"EVS at {server} answers {code.name}: {said}", server=server)
 
 

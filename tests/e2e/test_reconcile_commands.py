@@ -88,7 +88,7 @@ def test_an_account_is_rebuilt_from_its_trades(tables: ExchangeTables, address: 
 def test_an_evs_that_is_not_there_is_told_in_words(arguments: tuple[str, ...], tmp_path: Path) -> None:
     status, said = evs(*arguments, server=f"unix:{tmp_path}/nobody.sock", tmp_path=tmp_path)
     assert 1 == status
-    assert said.startswith("evs: EVS is not there: nothing serves at unix:")
+    assert said.startswith("evs: EVS is not there: nothing listens at unix:")
     assert 1 == said.count("\n")
 
 

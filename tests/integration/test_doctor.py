@@ -2,9 +2,16 @@
 
 import socket
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from evs_server import config
+from evs_server.app import Application
+from evs_server.authority import Authority
 from evs_server.doctor import Finding, examine
+from tests.integration.running import exchange_at
+from tests.serving import within_patience
 
 
 def nobodys_address() -> str:
@@ -13,11 +20,15 @@ def nobodys_address() -> str:
         return f"127.0.0.1:{server.getsockname()[1]}"
 
 
-async def finding(subject: str, data_dir: Path, **settings: str) -> Finding:
-    """What is found of one subject."""
+async def findings(data_dir: Path, **settings: Any) -> list[Finding]:
+    """What is found of everything."""
     chosen = {"listen": "127.0.0.1:0", "bridge_listen": "127.0.0.1:0", "server": nobodys_address()} | settings
-    found = await examine(config.load(data_dir=data_dir, **chosen))
-    return next(one for one in found if one.subject == subject)
+    return await examine(config.load(data_dir=data_dir, **chosen))
+
+
+async def finding(subject: str, data_dir: Path, **settings: Any) -> Finding:
+    """What is found of one subject."""
+    return next(one for one in await findings(data_dir, **settings) if one.subject == subject)
 
 
 async def test_an_empty_database_lacks_tables(tmp_path: Path, empty_database: str) -> None:
@@ -32,7 +43,7 @@ async def test_a_migrated_database_is_well(tmp_path: Path, database: str) -> Non
     """Its tables are up to date, and its history begins."""
     assert Finding("tables", True, "up to date") == await finding("tables", tmp_path, database_url=database)
     history = await finding("history", tmp_path, database_url=database)
-    assert "started 0 times, 0 events stored, never stored anything" == history.text
+    assert "start number 0 (those that only waited count), 0 events stored, never stored anything" == history.text
 
 
 async def test_a_database_that_is_away_is_named_without_its_password(tmp_path: Path) -> None:
@@ -81,3 +92,76 @@ async def test_looking_changes_nothing(tmp_path: Path) -> None:
     """No key is made, no database started."""
     assert (await finding("key", tmp_path)).ok
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_well", "says"),
+    [(0o600, True, "secret"), (0o644, True, "others on this machine can read it"), (0o666, False, "chmod 600")],
+)
+async def test_a_key_that_is_open_to_others_is_told(tmp_path: Path, mode: int, is_well: bool, says: str) -> None:
+    """Who can read it can sign tokens; who can write it can lock everybody out."""
+    key = tmp_path / "secret"
+    key.write_text("k" * 48)
+    key.chmod(mode)
+    found = await finding("key", tmp_path, jwt_secret_file=key)
+    assert (is_well, True) == (found.ok, says in found.text)
+
+
+async def test_tokens_taken_back_and_traces_are_looked_at_where_they_are_set(tmp_path: Path) -> None:
+    """What would keep EVS from starting is found before."""
+    revoked = tmp_path / "revoked"
+    away = await finding("revoked", tmp_path, revoked_tokens_file=revoked)
+    assert (False, True) == (away.ok, str(revoked) in away.text)
+    revoked.write_text("stolen\n")
+    assert Finding("revoked", True, f"1 tokens, by {revoked}") == await finding(
+        "revoked", tmp_path, revoked_tokens_file=revoked
+    )
+    traces = await finding("traces", tmp_path, traces_endpoint="http://127.0.0.1:4317", traces_ratio=0.25)
+    assert Finding("traces", True, "of 25% of the calls, to http://127.0.0.1:4317") == traces
+    assert not (await finding("traces", tmp_path, traces_endpoint="http://collector.example:4317")).ok
+
+
+async def test_a_migration_that_evs_goes_on_without_is_no_problem(tmp_path: Path, database: str) -> None:
+    """An operator has left it out on purpose, or has no rights to it; EVS says the same when it starts."""
+    async with exchange_at(database) as exchange:
+        await exchange.connection.execute("DELETE FROM evs.migration WHERE name = '0002_realized_pnl'")
+    tables = await finding("tables", tmp_path, database_url=database)
+    assert tables.ok
+    assert "but for 0002_realized_pnl, which EVS goes on without" in tables.text
+
+
+async def test_an_evs_that_asks_who_calls_and_takes_events_elsewhere_is_seen_through(
+    tmp_path: Path, database: str
+) -> None:
+    """As docs/SECURITY.md sets it up: nothing of it is a problem."""
+    key = tmp_path / "jwt.secret"
+    key.write_text("k" * 48)
+    key.chmod(0o600)
+    given = {"jwt_secret_file": key, "database_url": database, "ingest_listen": f"unix:{tmp_path}/ingest.sock"}
+    async with Application(config.load(data_dir=tmp_path, listen="127.0.0.1:0", **given)) as evs:
+        await within_patience(evs.wait_ready())
+        found = await findings(tmp_path, **given, server=evs.address)
+    assert [] == [one for one in found if not one.ok]
+    assert Finding("storage", True, "what EVS applies gets stored") in found
+
+
+async def test_what_answers_otherwise_than_it_should_is_told_apart(tmp_path: Path, database: str) -> None:
+    """One cause, one line: which, and what to set; that the addresses are taken is no other problem."""
+    ours, others = Authority(tmp_path / "ours"), Authority(tmp_path / "others")
+    certificate, key = ours.sign_server(["evs.internal"], 1)
+    plain = {"database_url": database, "listen": "127.0.0.1:0", "data_dir": tmp_path / "evs"}
+
+    async def told(server: str, **settings: Any) -> str:
+        found = await findings(tmp_path, server=server, database_url=database, **settings)
+        problems = [one for one in found if not one.ok]
+        assert ["EVS"] == [one.subject for one in problems]
+        return problems[0].text
+
+    async with Application(config.load(**plain)) as evs:
+        assert "does not speak TLS" in await told(evs.address, server_ca_file=ours.certificate_file)
+    async with Application(config.load(**plain, tls_cert_file=certificate, tls_key_file=key)) as evs:
+        assert "set EVS_SERVER_CA_FILE" in await told(evs.address)
+        assert "has another name" in await told(evs.address, server_ca_file=ours.certificate_file)
+        assert "is not signed by" in await told(evs.address, server_ca_file=others.certificate_file)
+    assert "nothing listens at" in await told(nobodys_address())
+    assert "cannot be found by its name" in await told("nowhere.invalid:1", allow_plaintext=True)

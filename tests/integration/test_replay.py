@@ -16,7 +16,7 @@ from evs_client import ExecutionManagerClient
 
 from evs_server.app import Application
 from evs_server.config import Settings, load
-from evs_server.errors import ConfigError, InputError
+from evs_server.errors import ConfigError, InputError, StoreUnavailable
 from evs_server.exchange.account_service import AccountService
 from evs_server.exchange.auditor import Verdict, audit
 from evs_server.exchange.evidence import introduce
@@ -114,6 +114,20 @@ async def test_a_named_server_is_replayed_against_again_and_again(
         for accounts in (5, 1):
             assert await run_replay(ReplayOptions(files, accounts=accounts), named, not_serving)
     assert 2 == capsys.readouterr().out.count("every account agrees with the fold of its trades")
+
+
+async def test_an_evs_that_takes_events_at_another_address_is_replayed_against(
+    settings: Settings, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever gives one address is told which other one is missing."""
+    files = [write_prints(tmp_path, "ibm", "20131007", 40)]
+    options, ingest = ReplayOptions(files, accounts=5), f"unix:{tmp_path}/ingest.sock"
+    async with serving(settings.model_copy(update={"listen": "127.0.0.1:0", "ingest_listen": ingest})) as server:
+        named = load(database_url=database, data_dir=settings.data_dir, server=server)
+        with pytest.raises(StoreUnavailable, match=r"EVS_INGEST_LISTEN.*--ingest-server, or set EVS_INGEST_SERVER"):
+            await run_replay(options, named, not_serving)
+        assert await run_replay(options, named.model_copy(update={"ingest_server": ingest}), not_serving)
+    assert "every account agrees with the fold of its trades" in capsys.readouterr().out
 
 
 async def test_a_bad_file_stops_a_replay_before_it_begins(settings: Settings, tmp_path: Path) -> None:

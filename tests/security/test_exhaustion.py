@@ -69,6 +69,29 @@ async def test_connections_beyond_the_bound_are_closed_and_the_others_are_served
         await eventually_true(let_in, "there is room again")
 
 
+async def test_calls_that_never_send_their_request_are_bounded(secure: Secure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can be asked who calls before gRPC has read the request; until then each holds memory."""
+    monkeypatch.setattr("evs_server.access.servers.CALLS_MAX", 5)
+    async with secure() as evs, alone(evs.addresses[0]) as channel:
+        silent: list[Any] = [channel.stream_stream(GET)() for _ in range(5)]
+        for each in silent:
+            await each.wait_for_connection()
+
+        async def code() -> StatusCode:
+            return (await evs.call(GET, ASK, a_token(ALICE))).code
+
+        async def refused() -> bool:
+            return await code() is StatusCode.RESOURCE_EXHAUSTED
+
+        async def let_in() -> bool:
+            return await code() is StatusCode.OK
+
+        await eventually_true(refused, "there is no room")
+        for each in silent:
+            each.cancel()
+        await eventually_true(let_in, "there is room again")
+
+
 @pytest.mark.parametrize("first", [b"", b"PRI * HTTP/2.0\r\n", b"GET / HTTP/1.1\r\nHost: evs\r\n\r\n"], ids=str)
 async def test_who_connects_and_does_not_speak_is_hung_up_on(first: bytes) -> None:
     """FAULTS F11; here after a tenth of a second, in earnest after ten."""

@@ -221,6 +221,15 @@ async def test_methods_are_served_at_their_own_address_only(secure: Secure, tmp_
             assert StatusCode.OK == (await call(channel, HEALTH)).code
 
 
+async def test_how_far_a_sender_is_can_be_asked_at_both_addresses(secure: Secure, tmp_path: Path) -> None:
+    """By operators where they ask everything else, and by senders where they send."""
+    ask, asked = f"{VALUATION}GetIngestState", pb.GetIngestStateRequest(source="em")
+    async with secure(ingest_listen=f"unix:{tmp_path}/ingest.sock") as evs, dialled(evs.addresses[1]) as senders:
+        assert StatusCode.OK == (await evs.call(ask, asked, a_token("operator", Role.ADMIN))).code
+        assert StatusCode.OK == (await call(senders, ask, asked)).code
+        assert StatusCode.PERMISSION_DENIED == (await evs.call(ask, asked, a_token("risk", Role.READ_ANY))).code
+
+
 async def test_a_readers_message_is_short_and_a_senders_may_be_long(secure: Secure, tmp_path: Path) -> None:
     """FAULTS F13: refused before it is read."""
     token = a_token("both", Role.INGEST, Role.READ_ANY)
