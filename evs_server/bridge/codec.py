@@ -6,13 +6,14 @@ enums. Not here: JSON (``requests``, ``frames``), the calls (``reads``, ``upstre
 doubles of four exact decimals, which are handed on as they are; nothing here computes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from evs.v1 import evs_pb2
+from evs.v1 import admin_pb2, evs_pb2
 
 from evs_server.bridge.requests import RANGES, RESOLUTIONS, ReadHistory, ReadLeaderboard, ReadPerformance
 from evs_server.bridge.values import (
+    Cluster,
     EquityData,
     EquityValue,
     History,
@@ -22,6 +23,7 @@ from evs_server.bridge.values import (
     Place,
     PositionRow,
     Positions,
+    VirtualShard,
 )
 
 _RANGE: Final[Mapping[str, evs_pb2.HistoryRange]] = dict(
@@ -161,6 +163,30 @@ def decode_leaderboard(
         message.ranked_count,
         message.version,
     )
+
+
+def decode_cluster(message: admin_pb2.GetClusterResponse, name_of: Callable[[str], str]) -> Cluster:
+    """
+    The virtual shards in an answer of ``GetCluster``, in its order.
+
+    Args:
+        name_of: What people call an owner that calls itself so.
+    """
+    shards = [
+        VirtualShard(
+            each.shard,
+            name_of(each.owner),
+            each.start_number,
+            each.applied_position,
+            each.committed_position,
+            each.lag_ms,
+            each.silent,
+            each.owned_since,
+            each.heard,
+        )
+        for each in message.shards
+    ]
+    return Cluster(message.last_position, shards, message.time)
 
 
 def _place(message: evs_pb2.LeaderboardEntry, account_id: int) -> Place:

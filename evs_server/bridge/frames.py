@@ -12,7 +12,17 @@ import msgspec
 from msgspec import Struct
 
 from evs_server.bridge.requests import RequestId
-from evs_server.bridge.values import EquityData, EquityValue, Failure, History, Leaderboard, Performance, Positions
+from evs_server.bridge.values import (
+    Cluster,
+    EquityData,
+    EquityValue,
+    Failure,
+    History,
+    Killed,
+    Leaderboard,
+    Performance,
+    Positions,
+)
 
 
 class CloseCode(IntEnum):
@@ -121,7 +131,7 @@ def summary(request_id: RequestId, value: EquityValue) -> bytes:
     )
 
 
-def result(request_id: RequestId, value: Positions | History | Performance | Leaderboard) -> bytes:
+def result(request_id: RequestId, value: Positions | History | Performance | Leaderboard | Cluster | Killed) -> bytes:
     """The answer to any other read: the value as it stands."""
     return _encode(_Answer(request_id, value))
 

@@ -29,6 +29,7 @@ class Traffic:
         sent_count: Frames.
         sent_bytes: Their size, without what TLS and the protocol add.
         closes: Sockets that have ended, by close code.
+        refusals: Sockets refused at their handshake: a page from elsewhere, or no room for all or for an address.
     """
 
     def __init__(self) -> None:
@@ -37,6 +38,7 @@ class Traffic:
         self.sent_count = 0
         self.sent_bytes = 0
         self.closes: Counter[str] = Counter({str(int(code)): 0 for code in CloseCode})
+        self.refusals: Counter[str] = Counter({"origin": 0, "room": 0})
 
     def count_close(self, code: int | None) -> None:
         """Count a socket that has ended; None if it was cut off."""
@@ -70,4 +72,8 @@ class BridgeCollector(Collector):
         yield counters(
             "evs_bridge_closes_total", "Sockets that have ended, by close code; 4508 was too slow.", ("code",),
             {(code,): count for code, count in traffic.closes.items()},
+        )  # fmt: skip
+        yield counters(
+            "evs_bridge_refused_total", "Sockets refused at their handshake.", ("reason",),
+            {(reason,): count for reason, count in traffic.refusals.items()},
         )  # fmt: skip

@@ -20,8 +20,11 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from evs_server.bridge import codec
+from evs_server.bridge.cluster import ClusterReads
 from evs_server.bridge.policy import Policy
 from evs_server.bridge.requests import (
+    KillShard,
+    ReadCluster,
     ReadHistory,
     ReadLeaderboard,
     ReadPerformance,
@@ -47,23 +50,23 @@ class Reads:
     Args:
         stub: The contract's client.
         policy: Deadline and bound.
+        cluster: What can be asked about a cluster.
     """
 
-    def __init__(self, stub: "EquityValuationServiceAsyncStub", policy: Policy) -> None:
+    def __init__(self, stub: "EquityValuationServiceAsyncStub", policy: Policy, cluster: ClusterReads) -> None:
         self._stub = stub
         self._policy = policy
+        self._cluster = cluster
         self._turns = asyncio.Semaphore(policy.history_reads_max)
 
     async def read(self, request: ReadRequest, account_id: int) -> Outcome:
         """What EVS answers to a request of an account's owner."""
         try:
             match request:
-                case ReadSummary():
-                    return await self._summary(account_id)
-                case ReadPositions():
-                    return await self._positions(account_id)
-                case ReadLeaderboard():
-                    return await self._leaderboard(request, account_id)
+                case ReadSummary() | ReadPositions() | ReadLeaderboard():
+                    return await self._present(request, account_id)
+                case ReadCluster() | KillShard():
+                    return await self._cluster.read(request)
                 case ReadHistory() | ReadPerformance():
                     async with self._turn():
                         return await self._past(request, account_id)
@@ -80,6 +83,15 @@ class Reads:
             yield
         finally:
             self._turns.release()
+
+    async def _present(self, request: ReadSummary | ReadPositions | ReadLeaderboard, account_id: int) -> Outcome:
+        match request:
+            case ReadSummary():
+                return await self._summary(account_id)
+            case ReadPositions():
+                return await self._positions(account_id)
+            case ReadLeaderboard():
+                return await self._leaderboard(request, account_id)
 
     async def _summary(self, account_id: int) -> Outcome:
         question = evs_pb2.GetEquityRequest(account_id=account_id)

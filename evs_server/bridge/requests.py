@@ -143,6 +143,20 @@ class ReadLeaderboard:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadCluster:
+    """``cluster.state``; of the demo."""
+
+    id: RequestId
+
+
+@dataclass(frozen=True, slots=True)
+class KillShard:
+    """``demo.kill_shard``; of the demo."""
+
+    id: RequestId
+
+
+@dataclass(frozen=True, slots=True)
 class Unfit:
     """A request of a known method with parameters that cannot be; ``message`` names the parameter."""
 
@@ -164,7 +178,7 @@ class Malformed:
     message: str
 
 
-ReadRequest = ReadSummary | ReadPositions | ReadHistory | ReadPerformance | ReadLeaderboard
+ReadRequest = ReadSummary | ReadPositions | ReadHistory | ReadPerformance | ReadLeaderboard | ReadCluster | KillShard
 KnownRequest = Subscribe | Unsubscribe | Ping | ReadRequest | Unfit
 Request = Authenticate | KnownRequest | Malformed
 
@@ -326,6 +340,8 @@ _PLAIN: Final[Mapping[str, Callable[[RequestId], KnownRequest]]] = {
     "equity.unsubscribe": Unsubscribe,
     "account.summary": ReadSummary,
     "positions.list": ReadPositions,
+    "cluster.state": ReadCluster,
+    "demo.kill_shard": KillShard,
     "ping": Ping,
 }
 

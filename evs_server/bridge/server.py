@@ -10,12 +10,15 @@ A socket is drained through its session: what it is owed is still sent, and only
 """
 
 import asyncio
+import errno
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Final
 
+from evs.v1.admin_pb2_grpc import AdminServiceStub
 from evs.v1.evs_pb2_grpc import EquityValuationServiceStub
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -25,6 +28,7 @@ from websockets.protocol import State
 from evs_server import tokens
 from evs_server.bridge import policy as bounds
 from evs_server.bridge.admission import Admission
+from evs_server.bridge.cluster import ClusterReads
 from evs_server.bridge.connection import Connection
 from evs_server.bridge.frames import CloseCode
 from evs_server.bridge.metrics import BridgeCollector, Traffic
@@ -33,6 +37,7 @@ from evs_server.bridge.reads import Reads
 from evs_server.bridge.session import Session
 from evs_server.bridge.site import Demo, Site
 from evs_server.bridge.upstream import CHANNEL_OPTIONS, Upstream
+from evs_server.bridge.visitors import counted_as
 from evs_server.certificates import ServerCertificate
 from evs_server.channel import STREAMS_SECONDS, open_channel
 from evs_server.clock import Clock, SystemClock
@@ -52,15 +57,21 @@ RESTARTING: Final = "the bridge is restarting"
 class Door:
     """Who may come in through one socket, and what is counted for it until it leaves."""
 
-    def __init__(self, verifier: tokens.TokenVerifier, admission: Admission) -> None:
+    def __init__(self, verifier: tokens.TokenVerifier, admission: Admission, on_revoked: Callable[[], None]) -> None:
         self._verifier = verifier
         self._admission = admission
+        self._on_revoked = on_revoked
+        self._unwatch: Callable[[], None] | None = None
         self._joined: int | None = None
         self._reserved = 0
 
     def verify(self, token: str) -> tokens.Grant:
         """What a token gives; ``Unauthenticated`` if it is not good."""
-        return self._verifier.grant(token)
+        grant = self._verifier.grant(token)
+        # A new one takes the place of the one before: that may end.
+        self._stop_watching()
+        self._unwatch = self._verifier.watch(grant.token_id, self._on_revoked)
+        return grant
 
     def admit(self, account_id: int) -> bool:
         """Let one more socket of an account in; False if it has too many."""
@@ -83,9 +94,15 @@ class Door:
 
     def leave(self) -> None:
         """Give everything back."""
+        self._stop_watching()
         self.release()
         if self._joined is not None:
             self._admission.part(self._joined)
+
+    def _stop_watching(self) -> None:
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
 
 
 class Bridge:
@@ -151,7 +168,9 @@ class Bridge:
             ):
                 stub = EquityValuationServiceStub(channel)
                 self._upstream = upstream = Upstream(stub, streams, self._clock, self._policy)
-                self._reads = Reads(stub, self._policy)
+                workers = None if self._demo is None else self._demo.workers
+                cluster = ClusterReads(AdminServiceStub(channel), workers, self._policy.read_s)
+                self._reads = Reads(stub, self._policy, cluster)
                 try:
                     yield self._open(server)
                 finally:
@@ -181,13 +200,25 @@ class Bridge:
             )
         except OSError as error:
             address = self._settings.bridge_listen
-            raise ConfigError(f"EVS_BRIDGE_LISTEN: cannot listen on {address}: {error.strerror or error}") from None
+            reason = "it is taken" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+            raise ConfigError(
+                f"EVS_BRIDGE_LISTEN: cannot listen on {address}: {reason}; stop what uses it, or set EVS_BRIDGE_LISTEN"
+                " to another address"
+            ) from None
 
     def _open(self, server: Server) -> str:
         port = server.sockets[0].getsockname()[1]
         names = ("127.0.0.1", "localhost", "[::1]") if self._host in LOOPBACK else (_in_url(self._host),)
         hosts = [f"{name}:{port}" for name in names]
         self._origins = frozenset(f"{self._scheme}://{host}" for host in hosts) | frozenset(self._settings.origins)
+        if knows_no_page(self._settings):
+            log.warning(
+                "EVS_ORIGINS is empty, and nobody opens a page at %s: each browser's socket will be refused, also that"
+                " of the bridge's own page; set it to what browsers show, such as %s://HOST:%s",
+                self._settings.bridge_listen,
+                self._scheme,
+                port,
+            )
         self._site = Site(self._scheme, hosts, self._demo, self._issue_token, self._health)
         self._serving = True
         return f"{self._scheme}://{_in_url(self._host)}:{port}/"
@@ -235,9 +266,11 @@ class Bridge:
         # A browser always says where its page is from; who says nothing is no browser, and has no cookies to borrow.
         origins = request.headers.get_all("Origin")
         if origins and (len(origins) > 1 or origins[0] not in self._origins):
+            self._traffic.refusals["origin"] += 1
             return self._site.refuse(HTTPStatus.FORBIDDEN, "this origin may not open the websocket")
-        refusal = self._admission.refusal(_address(connection))
+        refusal = self._admission.refusal(self._address(connection, request))
         if refusal is not None:
+            self._traffic.refusals["room"] += 1
             return self._site.refuse(HTTPStatus.SERVICE_UNAVAILABLE, refusal)
         return None
 
@@ -251,12 +284,23 @@ class Bridge:
         visitor.close_timeout = self._policy.page_s
         return self._site.respond(request.method, request.path, _single(request, "Host"))
 
+    def _address(self, connection: ServerConnection, request: Request) -> str:
+        """What a socket is counted by."""
+        peer = str(connection.remote_address[0]) if connection.remote_address else "unknown"
+        return counted_as(peer, request.headers.get_all("X-Forwarded-For"), self._settings.trusted_proxies)
+
     async def _serve(self, websocket: ServerConnection) -> None:
-        address = _address(websocket)
+        assert websocket.request is not None, "it is served after its handshake"
+        address = self._address(websocket, websocket.request)
         if not self._admission.enter(address):
             await _turn_away(websocket)
             return
-        door = Door(self._verifier, self._admission)
+        connection: Connection
+
+        def end_with_token() -> None:
+            connection.end(CloseCode.UNAUTHENTICATED, tokens.TAKEN_BACK)
+
+        door = Door(self._verifier, self._admission, end_with_token)
         assert self._upstream is not None, "sockets come after the channel"
         session = Session(door, self._policy, self._clock.monotonic())
         connection = Connection(
@@ -296,6 +340,16 @@ async def run_bridge(
         log.info("bridge stopping")
 
 
+def knows_no_page(settings: Settings) -> bool:
+    """Whether no browser can open a socket: it listens everywhere, which is no origin, and none is set."""
+    if settings.origins:
+        return False
+    try:
+        return ip_address(_host_and_port(settings.bridge_listen)[0]).is_unspecified
+    except ValueError:
+        return False  # a name
+
+
 def policy_of(settings: Settings) -> Policy:
     """The bounds and times that go with the settings."""
     return Policy(push_interval_s=1 / settings.push_per_second, silence_s=2 * settings.heartbeat_seconds + 5)
@@ -330,7 +384,3 @@ def _in_url(host: str) -> str:
 def _single(request: Request, name: str) -> str | None:
     values = request.headers.get_all(name)
     return values[0] if len(values) == 1 else None
-
-
-def _address(connection: ServerConnection) -> str:
-    return str(connection.remote_address[0]) if connection.remote_address else "unknown"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from importlib.resources.abc import Traversable
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.datastructures import Headers
@@ -59,6 +59,18 @@ PERMISSIONS: Final = ", ".join(
 IssueToken = Callable[[int], str]
 
 
+class Workers(Protocol):
+    """The workers of a demo that is a cluster."""
+
+    def name_of(self, owner: str) -> str:
+        """What the demo calls the owner of a virtual shard that calls itself so; the same if it is none of the demo."""
+        ...
+
+    def kill(self) -> str | None:
+        """Kill one of them, whichever; its name, or None if none runs."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Demo:
     """
@@ -67,10 +79,12 @@ class Demo:
     Attributes:
         accounts: Names by id; anyone gets a token of any of them.
         symbols: The players' names by symbol.
+        workers: Those that a browser may watch, and kill; None if the demo is one process.
     """
 
     accounts: Mapping[int, str]
     symbols: Mapping[int, str]
+    workers: Workers | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ import asyncio
 import logging
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import grpc
 import grpc.aio
@@ -211,9 +212,13 @@ class Upstream:
                 return  # the stream is over, and whoever reads it is about to say why
 
     async def _read(self, call: Any) -> None:
+        async with _Watchdog(self._policy.silence_s) as watchdog:
+            await self._take_all(call, watchdog)
+
+    async def _take_all(self, call: Any, watchdog: "_Watchdog") -> None:
         while True:
-            async with asyncio.timeout(self._policy.silence_s):
-                message = await call.read()
+            message = await call.read()
+            watchdog.hear()
             if not isinstance(message, evs_pb2.WatchEquityResponse):
                 return  # the end of the stream, which EVS never ends without a status
             self._attempt_count = 0
@@ -274,3 +279,39 @@ class Upstream:
         )
         self._attempt_count += 1
         return self._random.uniform(longest / 2, longest)
+
+
+class _Watchdog:
+    """
+    Ends a block, with ``TimeoutError``, in which nothing is heard for so long; an async context manager.
+
+    It has one timer, which looks when it rings: to set and cancel one for each message costs as much as reading it.
+    """
+
+    def __init__(self, silence_s: float) -> None:
+        self._silence_s = silence_s
+        self._loop = asyncio.get_running_loop()
+        self._patience = asyncio.timeout(None)
+
+    async def __aenter__(self) -> Self:
+        await self._patience.__aenter__()
+        self.hear()
+        self._timer = self._loop.call_later(self._silence_s, self._ring)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        await self._patience.__aexit__(kind, error, trace)
+
+    def hear(self) -> None:
+        """Take note that something was heard."""
+        self._heard_at = self._loop.time()
+
+    def _ring(self) -> None:
+        left_s = self._heard_at + self._silence_s - self._loop.time()
+        if left_s > 0:
+            self._timer = self._loop.call_later(left_s, self._ring)
+        else:
+            self._patience.reschedule(self._loop.time())

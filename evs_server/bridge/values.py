@@ -149,6 +149,34 @@ class Leaderboard(Struct, frozen=True):
     version: int
 
 
+class VirtualShard(Struct, frozen=True):
+    """One virtual shard; fields as in the contract's, times in unix milliseconds."""
+
+    shard: int
+    owner: str
+    start_number: int
+    applied_position: int
+    committed_position: int
+    lag_ms: int
+    silent: bool
+    owned_since: int
+    heard: int
+
+
+class Cluster(Struct, frozen=True):
+    """The virtual shards of a cluster; fields as in the contract's ``GetClusterResponse``."""
+
+    last_position: int
+    shards: Sequence[VirtualShard]
+    time: int
+
+
+class Killed(Struct, frozen=True):
+    """A worker of the demo that has been killed, by its name."""
+
+    killed: str
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """
@@ -163,5 +191,5 @@ class Failure:
     message: str
 
 
-Outcome = EquityValue | Positions | History | Performance | Leaderboard | Failure
+Outcome = EquityValue | Positions | History | Performance | Leaderboard | Cluster | Killed | Failure
 """What a read comes to."""

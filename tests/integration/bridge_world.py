@@ -91,9 +91,12 @@ class ScriptedEvs(EquityValuationServiceServicer):
 
     async def start(self) -> None:
         self._server = grpc.aio.server()
-        add_EquityValuationServiceServicer_to_server(self, self._server)
+        self.add_to(self._server)
         self._server.add_insecure_port(self.address)
         await self._server.start()
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        add_EquityValuationServiceServicer_to_server(self, server)
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -341,10 +344,15 @@ class World:
         headers = dict(line.split(": ", 1) for line in lines[1:])
         return int(lines[0].split()[1]), headers, body
 
+    async def health(self) -> dict[str, int]:
+        """The bridge's counts."""
+        counts: dict[str, int] = json.loads((await self.get("/healthz"))[2])
+        return counts
+
     async def until_health(self, **wanted: int) -> None:
         """Return once the bridge's counts are as wanted."""
         async with asyncio.timeout(PATIENCE_S):
-            while not wanted.items() <= json.loads((await self.get("/healthz"))[2]).items():
+            while not wanted.items() <= (await self.health()).items():
                 pass
 
     async def until_connections(self, count: int) -> None:
@@ -353,9 +361,9 @@ class World:
 
 
 @asynccontextmanager
-async def a_world(directory: Path) -> AsyncIterator[World]:
+async def a_world(directory: Path, kind: type[ScriptedEvs] = ScriptedEvs) -> AsyncIterator[World]:
     """A scripted EVS that serves accounts 7 and 8, and nothing else yet."""
-    evs = ScriptedEvs(f"unix:{directory}/evs.sock")  # type: ignore[abstract]  # the rest answers UNIMPLEMENTED
+    evs = kind(f"unix:{directory}/evs.sock")
     settings = load(server=evs.address, bridge_listen="127.0.0.1:0", data_dir=directory, origins="https://app.example")
     await evs.start()
     async with AsyncExitStack() as stack:

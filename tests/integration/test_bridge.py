@@ -11,8 +11,10 @@ import grpc
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from evs_server import tokens
 from evs_server.bridge.server import Bridge, run_bridge
 from evs_server.config import Settings
+from evs_server.roles import Role
 from tests.integration.bridge_world import PATIENCE_S, QUICK, World, a_world
 
 
@@ -225,6 +227,25 @@ async def test_one_tab_that_runs_out_leaves_the_other_one_alone(world: World) ->
     world.evs.push(7, 2)
     assert 2 == (await renewed.push("equity"))["version"]
     assert {7: 1} == dict(world.evs.opened), "both had one stream, and it stays"
+
+
+async def test_a_socket_whose_token_is_taken_back_is_closed_and_no_other(world: World, tmp_path: Path) -> None:
+    revoked = tmp_path / "revoked"
+    revoked.write_text("")
+    world.settings = world.settings.model_copy(update={"revoked_tokens_file": revoked})
+    await world.open_bridge()
+    key = tokens.read_key(world.settings)
+    stolen, renewed = (tokens.sign(key, "7", [Role.READ_OWN], token_id=each) for each in ("stolen", "renewed"))
+    thief, owner = await world.browser(), await world.browser()
+    for browser in (thief, owner):
+        assert (await browser.call("auth.jwt", token=stolen))["result"]["authenticated"]
+    assert (await owner.call("auth.jwt", token=renewed))["result"]["authenticated"]
+    revoked.write_text("stolen\n")
+    assert 4401 == await thief.close_code()
+    assert {"pong": True} == (await owner.call("ping"))["result"]
+    again = await world.browser()
+    assert "token has been taken back" == (await again.call("auth.jwt", token=stolen))["error"]["message"]
+    assert 4401 == await again.close_code()
 
 
 # --- closing -----------------------------------------------------------------------------------------------------

@@ -5,13 +5,14 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from evs_server import tokens
-from evs_server.bridge.server import Bridge, policy_of, run_bridge
+from evs_server.bridge.server import Bridge, knows_no_page, policy_of, run_bridge
 from evs_server.bridge.site import Demo
 from evs_server.config import load
 from evs_server.errors import ConfigError
@@ -82,6 +83,25 @@ async def test_an_address_has_a_bounded_number_of_sockets_and_gets_them_back(wor
     await first.websocket.close()
     await world.until_connections(1)
     await world.browser(7)
+
+
+async def test_behind_a_trusted_proxy_each_visitor_is_bounded_and_not_the_proxy(world: World) -> None:
+    """All of them come from one address: the proxy's."""
+    world.settings = world.settings.model_copy(update={"trusted_proxies": (ip_network("127.0.0.1"),)})
+    await world.open_bridge(replace(QUICK, connections_per_address=1))
+    await world.browser(7, additional_headers={"X-Forwarded-For": "198.51.100.7"})
+    await world.browser(8, additional_headers={"X-Forwarded-For": "203.0.113.9, 198.51.100.8"})
+    with pytest.raises(InvalidStatus) as refused:
+        await world.browser(additional_headers={"X-Forwarded-For": "203.0.113.9, 198.51.100.7"})
+    assert b"1 connections from 198.51.100.7 are open: the bound is 1\n" == refused.value.response.body
+
+
+async def test_nobody_gets_more_sockets_by_saying_that_he_is_somebody_else(world: World) -> None:
+    await world.open_bridge(replace(QUICK, connections_per_address=1))
+    await world.browser(7, additional_headers={"X-Forwarded-For": "198.51.100.7"})
+    with pytest.raises(InvalidStatus) as refused:
+        await world.browser(additional_headers={"X-Forwarded-For": "198.51.100.8"})
+    assert b"1 connections from 127.0.0.1 are open: the bound is 1\n" == refused.value.response.body
 
 
 # --- pages -------------------------------------------------------------------------------------------------------
@@ -176,6 +196,20 @@ async def test_a_port_that_is_taken_is_named(world: World) -> None:
     settings = load(bridge_listen=taken, data_dir=world.settings.data_dir)
     with pytest.raises(ConfigError, match=f"EVS_BRIDGE_LISTEN: cannot listen on {taken}"):
         await run_bridge(settings, asyncio.Event())
+
+
+@pytest.mark.parametrize(
+    ("known", "listen", "origins"),
+    [
+        (True, "127.0.0.1:8081", ""),
+        (False, "0.0.0.0:8081", ""),
+        (False, "[::]:8081", ""),
+        (True, "0.0.0.0:8081", "https://app.example"),
+    ],
+)
+def test_a_bridge_at_every_address_knows_no_page_unless_it_is_told(known: bool, listen: str, origins: str) -> None:
+    """Nobody's browser shows 0.0.0.0, so the bridge's own address is nobody's origin: it warns of that."""
+    assert known is not knows_no_page(load(bridge_listen=listen, origins=origins))
 
 
 def test_settings_set_the_pace_and_the_patience(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import grpc
 import pytest
 import yaml
 from evs.v1 import evs_pb2 as pb
+from websockets.exceptions import InvalidStatus
 
 from evs_server.bridge.server import Bridge
 from evs_server.metrics.collector import Rooms
@@ -29,8 +30,14 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARE = 10_000
 NOBODY = 999
 
-STAND_STILL = {"evs_spool_limit_bytes", "evs_certificate_expiry_timestamp_seconds", "process_start_time_seconds", "up"}
-"""Numbers that a process does not change, or that are Prometheus' own; the certificate's is tested where it has one."""
+STAND_STILL = {
+    "evs_spool_limit_bytes", "evs_certificate_expiry_timestamp_seconds", "process_start_time_seconds",
+    "process_resident_memory_bytes", "up",
+}  # fmt: skip
+"""
+Numbers that a process does not change, or that are Prometheus' own; the certificate's is tested where it has one. The
+memory of a process that has run other tests before need not grow.
+"""
 
 
 def named(expressions: list[str]) -> set[str]:
@@ -218,9 +225,14 @@ async def test_a_bridge_tells_what_its_sockets_do(tmp_path: Path) -> None:
         await browser.push("status")
         lost = await numbers(address)
         assert 1 == value(lost, "evs_bridge_stale_accounts")
+        with pytest.raises(InvalidStatus):
+            await world.browser(origin="https://evil.example")
         await browser.websocket.close()
         await world.until_connections(0)
         closed = await numbers(address)
+        assert (1, 0) == tuple(
+            value(closed, "evs_bridge_refused_total", reason=reason) for reason in ("origin", "room")
+        )
         assert 1 == value(closed, "evs_bridge_closes_total", code="1000")
         assert (200, "ready\n") == await page(address, "/readyz")
     wanted = {name for name in of_rules() | of_dashboard() if name.startswith("evs_bridge_")}
