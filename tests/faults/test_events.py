@@ -42,9 +42,9 @@ async def evs(exchange: Exchange, database: str, tmp_path: Path) -> AsyncIterato
 
 def state_hash(evs: Evs) -> str:
     """A digest of everything that events decide."""
-    gate = evs.application._gate
-    assert gate is not None
-    return gate._intake._engine.state_hash()
+    core = evs.application._core
+    assert core is not None
+    return core.engine.state_hash()
 
 
 # --- F18: sequences ------------------------------------------------------------------------------------------------
@@ -197,12 +197,12 @@ async def test_f23_whatever_the_clock_does_each_day_begins_once(
 ) -> None:
     clock = SetClock()
     async with running(database, tmp_path, clock, reconcile_seconds=0) as evs:
-        gate = evs.application._gate
-        assert gate is not None
+        core = evs.application._core
+        assert core is not None
         await evs.send(trades((ALICE, KICK, BUY, SHARE, 500)), ticks(1))
         for number, step_ms in enumerate(steps_ms):
             clock.ms += step_ms
-            gate.roll_if_due()
+            core.gate.roll_if_due()
             await evs.send(prices((KICK, 501 + number)), ticks(2 + number))
         await evs.stored()
     # Carol never trades: she is valued at the import, and at each roll.

@@ -6,10 +6,11 @@ against the fold of what was sent: nothing lost, nothing counted twice, each ver
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import Protocol
 
 from evs.v1 import evs_pb2 as pb
 
@@ -30,6 +31,25 @@ QUANTITIES_BP = (5_000, 10_000, 25_001)
 SETTINGS = {"reconcile_seconds": "0"}
 """The exchange's tables are not written here: there is nothing to reconcile with."""
 
+Numbers = dict[int, tuple[int, ...]]
+"""By account: cash, net flow, realized, equity."""
+
+Lots = dict[int, dict[int, tuple[int, int, int]]]
+"""By account and symbol: bp, basis, realized."""
+
+
+class Sender(Protocol):
+    """What brings a trial's events to EVS, from a thread of its own; ``PlainSender`` says what each member is."""
+
+    applied_sequence: int
+    durable_sequence: int
+
+    @property
+    def refusals(self) -> Mapping[int, str]: ...
+    def add(self, count: int, *runs: pb.EventRun) -> None: ...
+    def run(self) -> None: ...
+    def stop(self) -> None: ...
+
 
 class Trial:
     """
@@ -39,10 +59,18 @@ class Trial:
         tables: The exchange's database.
         account_count: How many accounts trade.
         seed: Decides the market.
+        make_sender: Makes the sender, from an address and the name of a source.
     """
 
-    def __init__(self, tables: ExchangeTables, account_count: int = 6, seed: int = 1) -> None:
+    def __init__(
+        self,
+        tables: ExchangeTables,
+        account_count: int = 6,
+        seed: int = 1,
+        make_sender: Callable[[str, str], Sender] = PlainSender,
+    ) -> None:
         self.tables = tables
+        self._make_sender = make_sender
         self._random = Random(seed)
         self._accounts = {tables.open_account(OPENING_CENTS): Account() for _ in range(account_count)}
         for books in self._accounts.values():
@@ -51,10 +79,15 @@ class Trial:
         self.event_count = 0
         self._failure: BaseException | None = None
 
+    @property
+    def account_ids(self) -> Sequence[int]:
+        """Who trades."""
+        return list(self._accounts)
+
     @contextmanager
     def sending(self, address: str) -> Iterator[None]:
         """The sender is at work as long as the block lasts; ``address`` is of EVS, or of a proxy in front of it."""
-        self.sender = PlainSender(address, SOURCE)
+        self.sender = self._make_sender(address, SOURCE)
         thread = threading.Thread(target=self._send)
         thread.start()
         try:
@@ -100,22 +133,30 @@ class Trial:
     def verify(self, address: str, closing: dict[int, int]) -> None:
         """Hold everything against the fold; EVS serves at ``address``, and all is durable."""
         assert {} == self.sender.refusals
+        assert self.expected(closing) == self.served(address)
+        self._verify_rows()
+
+    def expected(self, closing: dict[int, int]) -> tuple[Numbers, Lots]:
+        """What every account is worth at some prices, by the fold."""
+        numbers, lots = {}, {}
+        for account_id, books in self._accounts.items():
+            value = sum(notional(quantity, closing[symbol]) for symbol, (quantity, _, _) in books.lots.items())
+            numbers[account_id] = (books.cash, books.net_flow, books.realized, books.cash + value)
+            lots[account_id] = dict(books.lots)
+        return numbers, lots
+
+    def served(self, address: str) -> tuple[Numbers, Lots]:
+        """The same as EVS says it."""
+        numbers, lots = {}, {}
         with Caller(address) as caller:
-            for account_id, books in self._accounts.items():
-                value = sum(notional(quantity, closing[symbol]) for symbol, (quantity, _, _) in books.lots.items())
+            for account_id in self._accounts:
                 found, positions = caller.equity(account_id), caller.positions(account_id)
                 equity = found.equity
-                assert (account_id, books.cash, books.net_flow, books.realized, books.cash + value) == (
-                    account_id,
-                    equity.cash_balance,
-                    found.net_flow,
-                    equity.realized_pnl,
-                    equity.total_equity,
-                )
-                assert books.lots == {
+                numbers[account_id] = (equity.cash_balance, found.net_flow, equity.realized_pnl, equity.total_equity)
+                lots[account_id] = {
                     symbol: (own.quantity_bp, own.basis_cents, own.realized_pnl) for symbol, own in positions.items()
                 }
-        self._verify_rows()
+        return numbers, lots
 
     def _verify_rows(self) -> None:
         found = self.tables.rows("SELECT account_id, version, total_equity, tick FROM equity_timeseries")
