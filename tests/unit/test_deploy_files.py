@@ -17,6 +17,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = ("evs", "bridge")
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+CONFS = sorted((DEPLOY / "systemd").glob("*.conf"))
 KNOWN = {f"EVS_{name.upper()}" for name in Settings.model_fields}
 EXPOSURE_MAX = 20
 """In tenths, as systemd judges a service: 100 is without any protection."""
@@ -41,6 +42,7 @@ def test_a_service_is_reached_from_this_machine_only_and_restarted_when_it_ends(
     service = SERVICES[name]
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
     assert "unless-stopped" == service["restart"]
+    assert service["healthcheck"]["test"], "`up --wait` waits for it"
     assert not service.get("privileged")
     assert "host" not in (service.get("network_mode"), service.get("pid"))
 
@@ -63,6 +65,14 @@ def test_no_secret_is_written_in_the_compose_file() -> None:
     secret = {key: value for key, value in told.items() if re.search("PASSWORD|DATABASE_URL", key)}
     assert len(secret) == 3
     assert [] == [key for key, value in secret.items() if not re.search(r"\$\{\w+:\?", value)]
+
+
+@pytest.mark.parametrize("name", [".dockerignore", ".gitignore"])
+def test_keys_that_the_documents_have_made_get_into_no_image_and_no_commit(name: str) -> None:
+    """Whoever follows them in a checkout has keys beside what is built and committed."""
+    left_out = {line.removeprefix("**/").rstrip("/") for line in (DEPLOY.parent / name).read_text().splitlines()}
+    secrets = [COMPOSE["secrets"][secret]["file"] for service in OURS for secret in SERVICES[service]["secrets"]]
+    assert {f"deploy/{Path(file).parent}" for file in secrets} | {"*.pem", "*.secret", "*.token"} <= left_out
 
 
 def test_all_volumes_networks_and_files_that_are_named_are_there() -> None:
@@ -89,18 +99,31 @@ def test_a_unit_names_settings_that_there_are(unit: Path) -> None:
     assert set(re.findall(r"\bEVS_[A-Z_]+", unit.read_text())) <= KNOWN
 
 
+@pytest.mark.parametrize("conf", CONFS, ids=lambda conf: conf.stem)
+def test_what_may_be_added_to_a_unit_names_settings_that_there_are_and_is_told_of(conf: Path) -> None:
+    assert set(re.findall(r"\bEVS_[A-Z_]+", conf.read_text())) <= KNOWN
+    assert conf.name in (DEPLOY.parent / "docs" / "OPERATIONS.md").read_text()
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+@pytest.mark.parametrize("confs", [(), CONFS], ids=["alone", "with what may be added"])
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 @pytest.mark.parametrize(
     "arguments",
     [("verify", "--man=no"), ("security", "--offline=true", "--no-pager", f"--threshold={EXPOSURE_MAX}")],
     ids=["understood", "hardened"],
 )
-def test_systemd_finds_nothing_wrong_with_a_unit(unit: Path, arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_systemd_finds_nothing_wrong_with_a_unit(
+    unit: Path, arguments: tuple[str, ...], confs: list[Path], tmp_path: Path
+) -> None:
     """It is understood, and well protected."""
     # Where it will be installed there is nothing yet.
     copy = tmp_path / unit.name
     copy.write_text(unit.read_text().replace("/opt/evs/bin/evs", str(Path(sys.executable).with_name("evs"))))
+    added = tmp_path / f"{unit.name}.d"
+    added.mkdir()
+    for conf in confs:
+        shutil.copy(conf, added)
     outcome = subprocess.run(
         ["systemd-analyze", *arguments, copy], capture_output=True, text=True, check=False, timeout=60
     )
