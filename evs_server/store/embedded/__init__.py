@@ -2,8 +2,7 @@
 A PostgreSQL of our own, for who names none: started with the process, and gone with it. Touches I/O.
 
 ``server`` is the whole of it as seen from outside. Below: ``installation`` (where the programs are, and as whom they
-run), ``data_directory`` (whose it is), ``child`` (one program, from fork to exit), ``launcher`` (what runs between fork
-and exec).
+run) and ``data_directory`` (whose it is).
 """
 
 from evs_server.store.embedded.server import (

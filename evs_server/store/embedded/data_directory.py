@@ -16,18 +16,16 @@ import hashlib
 import os
 import shutil
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import Final
 
+from evs_server.child import command_line
 from evs_server.errors import ConfigError
 from evs_server.store.embedded.installation import ServerUser
 
 # Not the directory that TMPDIR names: it may be long, and closed to the server's user.
 _SHORT: Final = Path("/tmp")  # noqa: S108 - what we make in it is ours alone (0700) and checked before use
 _OURS: Final = {"cluster", "cluster.new", "evs.pid"}
-_PS_SECONDS: Final = 10
 
 
 class DataDirectory:
@@ -137,12 +135,12 @@ class DataDirectory:
             ConfigError: If a server that is not EVS's runs on the cluster.
         """
         status = self.postmaster_status()
-        command_line = _command_line(status[0]) if status is not None else None
-        if status is None or command_line is None:
+        words = command_line(status[0]) if status is not None else None
+        if status is None or words is None:
             return None
-        if str(self.runtime) in command_line:
+        if str(self.runtime) in words:
             return status[0]
-        if str(self.cluster) in command_line:
+        if str(self.cluster) in words:
             raise ConfigError(
                 f"a PostgreSQL that EVS did not start (process {status[0]}) runs on {self.cluster}: stop it first",
                 pid=status[0],
@@ -167,24 +165,3 @@ class DataDirectory:
                 " EVS_DATA_DIR to another directory, or EVS_DATABASE_URL to a PostgreSQL that both may use",
                 pid=owner,
             ) from None
-
-
-def _command_line(pid: int) -> str | None:
-    """
-    The words of a process's command line, each on a line; None if it has gone or they cannot be read.
-
-    On Linux they are empty for one that has ended and was not waited for, and for a moment while a program starts.
-    """
-    if sys.platform == "linux":
-        try:
-            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b"\n").decode(errors="replace")
-        except OSError:
-            return None
-    listed = subprocess.run(  # noqa: S603 - a number is all that varies
-        ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)],
-        capture_output=True,
-        text=True,
-        timeout=_PS_SECONDS,
-        check=False,
-    )
-    return listed.stdout.strip() or None

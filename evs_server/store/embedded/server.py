@@ -2,8 +2,8 @@
 The embedded PostgreSQL: a server of our own, for whoever has not set up another.
 
 Lives here: making its cluster, starting it, starting it again, stopping it, and the choice between it and a given one.
-Not here: how a child is run (``child``), what lies in its directory (``data_directory``), which binaries and user
-(``installation``). Does I/O.
+Not here: how a child is run (``evs_server.child``), what lies in its directory (``data_directory``), which binaries
+and user (``installation``). Does I/O.
 
 Invariants: the server never outlives this process, not even when that is killed; it listens on one socket, in a
 directory that only its user may enter, and on no network address; after ``stop`` nothing is left but the data.
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from evs_server.child import Child
 from evs_server.config import Settings
 from evs_server.errors import ConfigError
-from evs_server.store.embedded.child import Child
 from evs_server.store.embedded.data_directory import DataDirectory
 from evs_server.store.embedded.installation import choose_user, copy_package, packaged_bin_dir
 

@@ -1,5 +1,5 @@
 """
-A child process that ends with us, whichever way we end: how the embedded PostgreSQL's programs are run.
+A child process that ends with us, whichever way we end: how PostgreSQL and NATS are run where we bring them.
 
 Lives here: starting, watching and ending one program, and its output as log lines. Not here: what the program is for.
 Does I/O and holds one thread per child. That thread forks it and lasts until it has gone, because Linux sends the
@@ -32,7 +32,7 @@ _POLL_SECONDS: Final = 0.01
 _POLL_SECONDS_MAX: Final = 0.1
 
 _SEVERITIES: Final = {"PANIC": logging.ERROR, "WARNING": logging.WARNING}
-# Nothing of the operator's own PostgreSQL settings (PGDATA, PGPORT ...) may reach the server; UTC is its time zone.
+# Nothing of the operator's own settings (PGDATA, PGPORT ...) may reach the program; UTC is its time zone.
 _ENVIRONMENT: Final = {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath}
 
 logger = logging.getLogger(__name__)

@@ -1,5 +1,5 @@
 """
-Becomes a program of PostgreSQL's: gives up root, ties its life to its parent's, then replaces itself.
+Becomes another program: gives up root where asked to, ties its life to its parent's, then replaces itself.
 
 A script of its own, run with the standard library alone, because code of ours between fork and exec would run in a copy
 of a process that has threads. Not imported by the service. Usage, all arguments required::
@@ -36,7 +36,7 @@ def main() -> None:
     if user:
         _become(user)
     if sys.platform == "linux":
-        # After the change of user, which clears it. SIGINT is PostgreSQL's fast and clean shutdown.
+        # After the change of user, which clears it. SIGINT is PostgreSQL's fast and clean shutdown, and one of NATS's.
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
     if os.getppid() != int(parent_pid):
         sys.exit(PARENT_GONE)
