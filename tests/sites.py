@@ -9,7 +9,9 @@ import asyncpg
 
 from evs_server.model import SettledTrade, Side
 from evs_server.ports import Store
+from evs_server.store.database import Database
 from evs_server.store.memory import ExchangeTrade, MemoryStore, Tables
+from evs_server.store.ownership import Ownership
 from evs_server.store.postgres import PostgresStore
 
 SECONDS = 30
@@ -88,6 +90,11 @@ class PostgresSite:
         )
         await connection.close(timeout=SECONDS)
 
+    async def close(self) -> None:
+        """Let go of what was opened."""
+        for store in self.stores:
+            await store.close()
+
     async def row_versions(self) -> list[tuple[int, int]]:
         connection = await asyncpg.connect(self.dsn, timeout=SECONDS)
         found = await connection.fetch(
@@ -95,3 +102,42 @@ class PostgresSite:
         )
         await connection.close(timeout=SECONDS)
         return [(row["account_id"], row["version"]) for row in found]
+
+
+class SliceSite(PostgresSite):
+    """A database whose accounts are all of one virtual shard, kept by workers."""
+
+    SHARD = 5
+
+    def __init__(self, dsn: str) -> None:
+        super().__init__(dsn)
+        self.ownerships: list[Ownership] = []
+
+    async def open(self) -> Store:
+        if not self.stores:
+            await self._have_one_shard()
+        number = len(self.stores)
+        ownership = Ownership(self.dsn, name=f"worker {number}", on_lost=_nothing, on_gone=_nothing)
+        self.ownerships.append(ownership)
+        await ownership.join()
+        database = await Database.open(self.dsn)
+        self.stores.append(PostgresStore(database, shard=self.SHARD, writing=ownership.transaction))
+        return self.stores[-1]
+
+    async def close(self) -> None:
+        await super().close()
+        for ownership in self.ownerships:
+            await ownership.close()
+
+    async def _have_one_shard(self) -> None:
+        connection = await asyncpg.connect(self.dsn, timeout=SECONDS)
+        await connection.execute(
+            "CREATE OR REPLACE FUNCTION evs.shard_of(account_id BIGINT) RETURNS SMALLINT"
+            f" LANGUAGE sql IMMUTABLE RETURN {self.SHARD}::smallint",
+            timeout=SECONDS,
+        )
+        await connection.close(timeout=SECONDS)
+
+
+def _nothing(*_: object) -> None:
+    """Nobody in these tests loses a connection."""

@@ -77,18 +77,15 @@ class Database:
             ConfigError: If the URL cannot be read.
             StoreUnavailable: If the database cannot be reached or is not migrated; try again.
         """
-        with unavailable("connect to the database"), ExitStack() as undo:
-            try:
-                shared = await _open_pool(dsn, CONNECTIONS_MAX)
-                undo.callback(shared.terminate)
-                # Connects when it is first used: most who open a database never write a flush.
-                writers = await _open_pool(dsn, 1)
-                undo.callback(writers.terminate)
-                async with shared.acquire(timeout=CONNECT_SECONDS):
-                    undo.pop_all()
-                    return cls(shared, writers)
-            except asyncpg.exceptions.ClientConfigurationError as error:
-                raise ConfigError(f"EVS_DATABASE_URL: {error}") from error
+        with unavailable("connect to the database"), reads_url(), ExitStack() as undo:
+            shared = await _open_pool(dsn, CONNECTIONS_MAX)
+            undo.callback(shared.terminate)
+            # Connects when it is first used: most who open a database never write a flush.
+            writers = await _open_pool(dsn, 1)
+            undo.callback(writers.terminate)
+            async with shared.acquire(timeout=CONNECT_SECONDS):
+                undo.pop_all()
+                return cls(shared, writers)
 
     @asynccontextmanager
     async def transaction(
@@ -151,6 +148,49 @@ async def _open_pool(dsn: str, connections_max: int) -> "asyncpg.Pool[asyncpg.Re
     )
 
 
+async def connect(dsn: str, **settings: str) -> BareConnection:
+    """
+    One connection beside those of a ``Database``, and like them, for who must hold on to it.
+
+    Args:
+        dsn: URL of a migrated database.
+        settings: What is to be other than usual in its session.
+
+    Raises:
+        ConfigError: If the URL cannot be read.
+        StoreUnavailable: If the database cannot be reached or is not migrated; try again.
+    """
+    with unavailable("connect to the database"), reads_url():
+        connection = await asyncpg.connect(
+            dsn, timeout=CONNECT_SECONDS, server_settings=_SESSION | settings, connection_class=_Connection
+        )
+        with ExitStack() as undo:
+            undo.callback(connection.terminate)
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await _prepare(connection)
+            undo.pop_all()
+        return connection
+
+
+@contextmanager
+def reads_url() -> Iterator[None]:
+    """
+    Names what the driver cannot read a URL for, and shows no piece of the URL: any could be of the password.
+
+    Raises:
+        ConfigError: If the URL cannot be read.
+    """
+    try:
+        yield
+    except asyncpg.exceptions.ClientConfigurationError as error:
+        raise ConfigError(f"EVS_DATABASE_URL: {error}") from error
+    except (ValueError, OverflowError):
+        raise ConfigError(
+            "EVS_DATABASE_URL: expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE, PORT a number below 65536; in a"
+            " password, / is written as %2F, # as %23, ? as %3F, [ as %5B and @ as %40"
+        ) from None
+
+
 @contextmanager
 def unavailable(what: str) -> Iterator[None]:
     """
@@ -186,9 +226,10 @@ async def copy_in(
     """
 
     async def slices() -> AsyncIterator[bytes]:
-        for part in file:
+        for number, part in enumerate(file):
+            if number:
+                await asyncio.sleep(0)
             yield part
-            await asyncio.sleep(0)
 
     await connection.copy_to_table(table, source=slices(), schema_name=schema, columns=layout.names, format="binary")
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from evs_server.cluster.shards import WHOLE
 from evs_server.limits import EXACT_MAX
 from evs_server.model import Close, CloseColumns, Past, StoredValuation
 from evs_server.store import rows
@@ -40,14 +41,16 @@ SessionStarts = Callable[[int, int], Sequence[int]]
 
 class SessionCloses:
     """
-    A ``ports.SessionCloses`` in PostgreSQL; whoever opened the database closes it.
+    A ``ports.SessionCloses`` in PostgreSQL, of one core's accounts; whoever opened the database closes it.
 
     Args:
         database: A migrated one.
+        shard: The core's slice; ``WHOLE`` is the exchange.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, shard: int = WHOLE) -> None:
         self._database: Final = database
+        self._shard: Final = shard
 
     async def catch_up(self, session_starts: SessionStarts) -> list[int]:
         """
@@ -61,8 +64,9 @@ class SessionCloses:
             StoreUnavailable: If the database is away; what was closed by then stays so.
         """
         async with self._database.transaction("look for sessions to close") as connection:
-            current_ms: int = await connection.fetchval(QUERIES["durable_session"])
-            kept = [row["closed_ms"] for row in await connection.fetch(QUERIES["closed_sessions"], SESSIONS_KEPT)]
+            current_ms: int = await connection.fetchval(QUERIES["durable_session"], self._shard)
+            found = await connection.fetch(QUERIES["closed_sessions"], self._shard, SESSIONS_KEPT)
+        kept = [row["closed_ms"] for row in found]
         if current_ms < 0 or (kept and kept[-1] >= current_ms):
             return kept
         first_ms = kept[-1] + 1 if kept else await self._first_valuation_ms(current_ms)
@@ -82,28 +86,61 @@ class SessionCloses:
         Raises:
             StoreUnavailable: If the database is away.
         """
-        async with self._database.transaction("read the closes of a session", snapshot=True) as connection:
-            return CloseColumns(*await copy_out(connection, _CLOSES, QUERIES["session_closes"], _moment(closed_ms)))
+        return await _read_closes(self._database, self._shard, closed_ms)
 
     async def _first_valuation_ms(self, current_ms: int) -> int:
         """When the oldest valuation was made, or when the current session began, whichever is earlier."""
         async with self._database.transaction("find the first valuation", seconds=BULK_SECONDS) as connection:
-            first_ms: int | None = await connection.fetchval(QUERIES["first_valuation"])
+            first_ms: int | None = await connection.fetchval(QUERIES["first_valuation"], self._shard)
         return current_ms if first_ms is None else min(first_ms, current_ms)
 
     async def _close(self, closed_ms: int, kept: Sequence[int], *, even_of_nobody: bool) -> bool:
         """Whether the session is closed; one that nobody was there to roll can be passed over."""
         moment, before = _moment(closed_ms), [_moment(each) for each in kept]
-        newest = before[-1] if before else None
+        arguments = (moment, before[-1] if before else None, before, self._shard)
         async with self._database.transaction("close a session", seconds=BULK_SECONDS) as connection:
-            status = await connection.execute(QUERIES["close_session"], moment, newest, before, timeout=BULK_SECONDS)
+            status = await connection.execute(QUERIES["close_session"], *arguments, timeout=BULK_SECONDS)
             account_count = int(status.rpartition(" ")[2])
             if not account_count and not even_of_nobody:
                 return False
-            await connection.execute(QUERIES["note_closed_session"], moment, account_count)
+            await connection.execute(QUERIES["note_closed_session"], self._shard, moment, account_count)
             if len(kept) >= SESSIONS_KEPT:
-                await connection.execute(QUERIES["trim_session_closes"], before[1 - SESSIONS_KEPT])
+                await connection.execute(QUERIES["trim_session_closes"], self._shard, before[1 - SESSIONS_KEPT])
         return True
+
+
+class ClosesOfAll:
+    """
+    A ``ports.SessionCloses`` over all slices of the exchange, for a ranking of everybody; closes nothing by itself.
+
+    A session is among the closed ones once the slice that is furthest behind is past it: no ranking is of a part.
+
+    Args:
+        database: A migrated one; whoever opened it closes it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database: Final = database
+
+    async def catch_up(self, _session_starts: SessionStarts) -> list[int]:
+        """
+        The sessions that every slice has closed and that are kept: their rolls, unix milliseconds, ascending.
+
+        Raises:
+            StoreUnavailable: If the database is away.
+        """
+        async with self._database.transaction("look for sessions that all have closed") as connection:
+            found = await connection.fetch(QUERIES["sessions_closed_by_all"], SESSIONS_KEPT)
+        return [row["closed_ms"] for row in found]
+
+    async def read(self, closed_ms: int) -> CloseColumns:
+        """
+        All accounts of all slices at the close of a session that is kept.
+
+        Raises:
+            StoreUnavailable: If the database is away.
+        """
+        return await _read_closes(self._database, WHOLE, closed_ms)
 
 
 class PastReader:
@@ -192,6 +229,12 @@ class DisplayNames:
         async with self._database.transaction("read names", seconds=READ_SECONDS) as connection:
             found = await connection.fetch(QUERIES["display_names"], list(account_ids))
         return {row["account_id"]: row["display_name"] for row in found}
+
+
+async def _read_closes(database: Database, shard: int, closed_ms: int) -> CloseColumns:
+    async with database.transaction("read the closes of a session", snapshot=True) as connection:
+        found = await copy_out(connection, _CLOSES, QUERIES["session_closes"], shard, _moment(closed_ms))
+    return CloseColumns(*found)
 
 
 async def _newest(

@@ -12,6 +12,7 @@ from typing import Final
 import asyncpg
 
 from evs_server.errors import ConfigError, StoreUnavailable
+from evs_server.store.database import reads_url
 from evs_server.store.queries import split_queries
 
 ANSWER_SECONDS: Final = 5
@@ -51,15 +52,19 @@ async def inspect(dsn: str) -> Inspection:
         StoreUnavailable: If it cannot be reached, or does not answer in time.
     """
     try:
-        connection = await asyncpg.connect(dsn, timeout=ANSWER_SECONDS, command_timeout=ANSWER_SECONDS)
+        with reads_url():
+            connection = await asyncpg.connect(dsn, timeout=ANSWER_SECONDS, command_timeout=ANSWER_SECONDS)
         try:
             return await _inspect(connection)
         finally:
             await connection.close(timeout=ANSWER_SECONDS)
-    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError, ValueError) as error:
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
         raise ConfigError(f"the database refuses us: {error}") from error
     except (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError) as error:
-        raise StoreUnavailable(f"the database cannot be reached: {error or 'no answer in time'}") from error
+        raise StoreUnavailable(
+            f"the database cannot be reached: {error or 'no answer in time'}: start PostgreSQL if it does not run, and"
+            " let this machine reach it"
+        ) from error
 
 
 async def _inspect(connection: "asyncpg.Connection[asyncpg.Record]") -> Inspection:

@@ -22,8 +22,8 @@ from typing import Any, Final, TypeAlias
 import asyncpg
 
 from evs_server.clock import Clock
-from evs_server.errors import ConfigError, Fenced, StoreUnavailable
-from evs_server.store.database import unavailable
+from evs_server.errors import Fenced, StoreUnavailable
+from evs_server.store.database import reads_url, unavailable
 from evs_server.store.queries import split_queries
 
 CLOSE_SECONDS: Final = 1.0
@@ -75,6 +75,11 @@ class LeaderTimes:
     def poll_seconds(self) -> float:
         """How often the lock is tried."""
         return self.silence_seconds / 20
+
+
+def session_name(name: str) -> str:
+    """A name as PostgreSQL shows it of a session: ASCII, and not too long."""
+    return name.encode("ascii", "replace")[:_NAME_BYTES_MAX].decode()
 
 
 class Leadership:
@@ -236,20 +241,13 @@ class Leadership:
 
     async def _connect(self) -> Connection:
         settings = {
-            "application_name": self._name.encode("ascii", "replace")[:_NAME_BYTES_MAX].decode(),
+            "application_name": session_name(self._name),
             "idle_session_timeout": str(int(1_000 * self._times.silence_seconds)),
         }
-        try:
+        with reads_url():
             connection = await asyncpg.connect(
                 self._dsn, timeout=self._times.follower_answer_seconds, server_settings=settings
             )
-        except asyncpg.exceptions.ClientConfigurationError as error:
-            raise ConfigError(f"EVS_DATABASE_URL: {error}") from error
-        except ValueError:
-            # What the driver says of a port that is none would show a piece of the URL, which may be the password.
-            raise ConfigError(
-                "EVS_DATABASE_URL: expected postgresql://USER@HOST:PORT/DATABASE, PORT a number"
-            ) from None
         # What was seen through an earlier connection may be of another life of the server.
         self._free_since = None
         lost = self._lost = asyncio.Event()

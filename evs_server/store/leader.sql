@@ -26,4 +26,4 @@ WHERE held.locktype = 'relation' AND held.granted AND held.mode IN ('RowShareLoc
 SELECT true;
 
 -- name: newest_start
-SELECT start_number FROM evs.engine;
+SELECT start_number FROM evs.engine WHERE shard = -1;

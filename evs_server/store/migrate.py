@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 import asyncpg
 
 from evs_server.errors import ConfigError, StoreUnavailable
-from evs_server.store.database import CONNECT_SECONDS, look_past_our_schema, unavailable
+from evs_server.store.database import CONNECT_SECONDS, look_past_our_schema, reads_url, unavailable
 from evs_server.store.queries import split_queries
 
 TURN_SECONDS: Final = 120
@@ -164,10 +164,8 @@ async def _connected(database: "str | Connection", purpose: str) -> AsyncIterato
         if not isinstance(database, str):
             yield database
             return
-        try:
+        with reads_url():
             own = await asyncpg.connect(database, timeout=CONNECT_SECONDS)
-        except asyncpg.exceptions.ClientConfigurationError as error:
-            raise ConfigError(f"EVS_DATABASE_URL: {error}") from error
         try:
             await look_past_our_schema(own)
             yield own
@@ -230,7 +228,7 @@ async def _apply(connection: Connection, migration: Migration) -> bool:
             raise _refusal(migration, error) from error
         logger.warning(
             "migration %s was left out: %s. It %s. EVS goes on without, and tries again at its next start; to have it"
-            " now, run `evs migrate` with the rights of the tables' owner while they are quiet",
+            " now, make EVS's role a member of their owner for as long as `evs migrate` takes, while they are quiet",
             migration.name,
             error,
             migration.optional_reason,

@@ -30,7 +30,7 @@ import numpy as np
 
 from evs_server.errors import StoreUnavailable
 from evs_server.model import Flush, Snapshot, Valuation
-from evs_server.store.commit import write_parts, write_rows
+from evs_server.store.commit import write_all_but_rows, write_rows
 from evs_server.store.queries import split_queries
 
 if TYPE_CHECKING:
@@ -90,22 +90,23 @@ async def write_sifted(connection: "Connection", flush: Flush, engine: asyncpg.R
         PostgresError: If it is not rows of history that are refused.
     """
     # First: if state is refused, there is nothing to search for.
-    await write_parts(connection, replace(flush, rows=()), engine)
+    await write_all_but_rows(connection, flush, engine)
+    shard: int = engine["shard"]
     found: list[SetAside] = []
     for snapshot, error in await _search(connection, flush):
         kept = SetAside("equity_timeseries", msgspec.json.encode(snapshot).decode(), error.sqlstate or "", str(error))
-        arguments = (flush.number, kept.target, kept.row, kept.sqlstate, kept.message)
+        arguments = (shard, flush.number, kept.target, kept.row, kept.sqlstate, kept.message)
         await connection.execute(_QUERIES["set_aside"], *arguments)
         # Behind the checkpoint that the flush may carry. A start needs a snapshot of every account, and its newest.
-        await connection.execute(_QUERIES["keep_latest"], *astuple(snapshot))
-        logger.error("set aside a row of flush %d for %s, refused: %s: %s", *arguments[:2], kept.message, kept.row)
+        await connection.execute(_QUERIES["keep_latest"], shard, *astuple(snapshot))
+        logger.error("set aside a row of flush %d for %s, refused: %s: %s", *arguments[1:3], kept.message, kept.row)
         found.append(kept)
     return found
 
 
-async def read_set_aside(connection: "Connection", flush_number: int) -> list[SetAside]:
-    """What was set aside of a flush that is committed."""
-    return [SetAside(**row) for row in await connection.fetch(_QUERIES["read_set_aside"], flush_number)]
+async def read_set_aside(connection: "Connection", flush_number: int, shard: int) -> list[SetAside]:
+    """What was set aside of a slice's flush that is committed."""
+    return [SetAside(**row) for row in await connection.fetch(_QUERIES["read_set_aside"], shard, flush_number)]
 
 
 async def _search(connection: "Connection", flush: Flush) -> list[tuple[Snapshot, asyncpg.PostgresError]]:

@@ -4,18 +4,20 @@ The store in PostgreSQL: state read at a start, flushes written whole, the excha
 Lives here: the transactions, and who may write. Not here: what is read within them (``recovery``) and written
 (``commit``), SQL (``queries.sql``), connections and their failures (``database``), retries (``writer``).
 
-Every flush locks the one row of ``evs.engine`` first. In it stand the last committed flush, so that a commit whose
-answer was lost is recognised by the retry, and the start that may write, so that a process which another has replaced
-is turned away: both are decided while nobody else can change them.
+Every flush locks its slice's row of ``evs.engine`` first; the whole exchange is a slice, too. In that row stand the
+last committed flush, so that a commit whose answer was lost is recognised by the retry, and the start that may write,
+so that a process which another has replaced is turned away: both are decided while nobody else can change them.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final, Self
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Final, Self
 
 import asyncpg
 
 from evs_server import failpoints
+from evs_server.cluster.shards import WHOLE
 from evs_server.errors import Fenced
 from evs_server.limits import IMPORT_TRADES_MAX
 from evs_server.model import ExchangeAccount, ExchangeImport, Flush, Recovered, SettledTrade, Side
@@ -25,7 +27,13 @@ from evs_server.store.database import BULK_SECONDS, TRANSACTION_SECONDS, Databas
 from evs_server.store.merge import row_count
 from evs_server.store.poison import SetAside, read_set_aside, write_sifted
 from evs_server.store.queries import QUERIES
-from evs_server.store.recovery import read_recovered
+from evs_server.store.recovery import read_recovered, take_start
+
+if TYPE_CHECKING:
+    from evs_server.store.database import Connection
+
+Writing = Callable[[str, float], "AbstractAsyncContextManager[Connection]"]
+"""A transaction in which a flush is committed, given its purpose and its deadline in seconds."""
 
 _ROWS_PER_SECOND_MIN: Final = 5_000
 """A transaction gets a second more for as many rows: the import of a large exchange must end some time, too."""
@@ -42,10 +50,14 @@ class PostgresStore:
 
     Args:
         database: A migrated one; whoever opened it closes it, or has ``close`` do it.
+        shard: Whose state: ``WHOLE`` is the exchange, 0 and on a virtual shard or their keeper.
+        writing: Where flushes are committed, if not on the database's own connection for that: an ``Ownership``.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, shard: int = WHOLE, writing: Writing | None = None) -> None:
         self.database: Final = database
+        self.shard: Final = shard
+        self._writing: Final = writing or _own_connection(database)
         self._start_number = 0
 
     @classmethod
@@ -68,31 +80,34 @@ class PostgresStore:
 
     async def recover(self) -> Recovered:
         """
-        Take a start number of our own and read all state as of one moment.
+        Take a start number of our own and read all state of the slice as of one moment.
 
         Raises:
+            ConfigError: If the database's state is whole and this is a slice, or the other way.
             Fenced: If yet another start took over in between.
             StoreUnavailable: If the database is away; try again.
         """
-        async with self.database.transaction("take a start number") as connection:
-            # Waits for a flush of a predecessor that is under way; none of its later ones can pass.
-            self._start_number = await connection.fetchval(QUERIES["take_start"])
+        async with self._writing("take a start number", TRANSACTION_SECONDS) as connection:
+            start_number = await take_start(connection, self.shard)
+        self._start_number = start_number
         async with self.database.transaction("read the state", snapshot=True, seconds=BULK_SECONDS) as connection:
-            engine = self._own_engine(await connection.fetchrow(QUERIES["read_engine"]))
+            engine = self._own_engine(await connection.fetchrow(QUERIES["read_engine"], self.shard))
             return await read_recovered(connection, engine)
 
     async def read_exchange(self) -> ExchangeImport:
         """
         All of the exchange's tables as of one moment; prices are those of each symbol's newest trade.
 
+        A slice gets its own accounts, and all prices.
+
         Raises:
             StoreUnavailable: If the database is away; try again.
         """
         async with self.database.transaction("read the exchange", snapshot=True, seconds=BULK_SECONDS) as connection:
-            accounts = await copy_out(connection, _PAIR, QUERIES["import_accounts"])
-            positions = await copy_out(connection, _HELD, QUERIES["import_positions"])
+            accounts = await copy_out(connection, _PAIR, QUERIES["import_accounts"], self.shard)
+            positions = await copy_out(connection, _HELD, QUERIES["import_positions"], self.shard)
             prices = await copy_out(connection, _PAIR, QUERIES["import_prices"])
-            recent = await copy_out(connection, _PAIR, QUERIES["import_recent"], IMPORT_TRADES_MAX)
+            recent = await copy_out(connection, _PAIR, QUERIES["import_recent"], self.shard, IMPORT_TRADES_MAX)
         return ExchangeImport(*accounts, *positions, *prices, *recent)
 
     async def read_accounts(self, account_ids: Collection[int]) -> Mapping[int, ExchangeAccount]:
@@ -125,9 +140,9 @@ class PostgresStore:
         assert self._start_number, "recover comes before write"
         seconds = TRANSACTION_SECONDS + row_count(flush) // _ROWS_PER_SECOND_MIN
         what = f"write flush {flush.number}"
-        async with self.database.transaction(what, seconds=seconds, writer=True) as connection:
+        async with self._writing(what, seconds) as connection:
             # Fencing is decided first: once a successor writes, a committed flush of this number may be its, not ours.
-            engine = self._own_engine(await connection.fetchrow(QUERIES["lock_engine"]))
+            engine = self._own_engine(await connection.fetchrow(QUERIES["lock_engine"], self.shard))
             if engine["flush_number"] >= flush.number:
                 return
             failpoints.hit(failpoints.BEFORE_WRITE)
@@ -149,14 +164,14 @@ class PostgresStore:
         assert self._start_number, "recover comes before write"
         seconds = TRANSACTION_SECONDS + 4 * row_count(flush) // _ROWS_PER_SECOND_MIN
         what = f"sift flush {flush.number}"
-        async with self.database.transaction(what, seconds=seconds, writer=True) as connection:
-            engine = self._own_engine(await connection.fetchrow(QUERIES["lock_engine"]))
+        async with self._writing(what, seconds) as connection:
+            engine = self._own_engine(await connection.fetchrow(QUERIES["lock_engine"], self.shard))
             if engine["flush_number"] >= flush.number:
-                return await read_set_aside(connection, flush.number)
+                return await read_set_aside(connection, flush.number, self.shard)
             return await write_sifted(connection, flush, engine)
 
     def _own_engine(self, engine: asyncpg.Record | None) -> asyncpg.Record:
-        assert engine is not None, "migrations put one row into evs.engine, and nobody deletes it"
+        assert engine is not None, "a start puts the slice's row into evs.engine, and nobody deletes it"
         if engine["start_number"] != self._start_number:
             raise Fenced(
                 f"start {engine['start_number']} has taken over from start {self._start_number}",
@@ -164,6 +179,10 @@ class PostgresStore:
                 own_start_number=self._start_number,
             )
         return engine
+
+
+def _own_connection(database: Database) -> Writing:
+    return lambda what, seconds: database.transaction(what, seconds=seconds, writer=True)
 
 
 def settled_trades(rows: Iterable[asyncpg.Record]) -> dict[int, list[SettledTrade]]:

@@ -13,29 +13,50 @@ SELECT set_config('statement_timeout', $1, true);
 
 -- Recovery -----------------------------------------------------------------------------------------------------------
 
+-- Whose slice is $1 or $2; -1 is the whole exchange, 0 and on are virtual shards.
+
+-- Always by number, so that nobody waits for somebody who waits for him. The row of the whole is there even if nobody uses it.
+-- name: lock_starts
+SELECT shard, flush_number FROM evs.engine WHERE shard = -1 OR shard = $1 OR $1 = -1 ORDER BY shard FOR UPDATE;
+
+-- name: add_slice
+INSERT INTO evs.engine (shard, database_id) SELECT $1, database_id FROM evs.engine WHERE shard = -1
+ON CONFLICT DO NOTHING;
+
 -- name: take_start
-UPDATE evs.engine SET start_number = start_number + 1 RETURNING start_number;
+UPDATE evs.engine SET start_number = start_number + 1 WHERE shard = $1 RETURNING start_number;
+
+-- Whoever began on the other side, and has written nothing yet, never will.
+-- name: fence_other_side
+UPDATE evs.engine SET start_number = start_number + 1
+WHERE start_number > 0 AND flush_number = 0 AND (shard = -1) <> ($1 = -1);
 
 -- name: read_engine
-SELECT flush_number, start_number, version, tick, session_start_ms, tick_time_ms, latest_version FROM evs.engine;
+SELECT shard, flush_number, start_number, version, tick, session_start_ms, tick_time_ms, latest_version, rows_since
+FROM evs.engine
+WHERE shard = $1;
 
 -- name: read_accounts
 SELECT account_id, cash_cents, net_flow_cents, realized_cents, base_equity_cents, base_net_flow_cents, has_base, dirty
-FROM evs.account;
+FROM evs.account
+WHERE shard = $1;
 
 -- name: read_positions
 SELECT account_id, symbol_id, quantity_bp, basis_cents, realized_cents,
        valued_quantity_bp, valued_basis_cents, valued_realized_cents, updated_ms, listed
-FROM evs.position;
+FROM evs.position
+WHERE shard = $1;
 
 -- name: read_marks
 SELECT symbol_id, price_cents, source, mark_time_ms, valued_price_cents, valued_source, valued_time_ms, changed
-FROM evs.mark;
+FROM evs.mark
+WHERE shard = $1;
 
 -- name: read_latest
 SELECT account_id, version, tick, timestamp_ms, equity_cents, cash_cents, position_value_cents, day_change_cents,
        day_change_percent_e4, unrealized_cents, realized_cents, net_flow_cents, flags
-FROM evs.latest;
+FROM evs.latest
+WHERE shard = $1;
 
 -- The newest row of each account since the checkpoint; the index on version leads past all older ones.
 -- name: read_newest_rows
@@ -49,40 +70,64 @@ ORDER BY account_id, version DESC;
 -- name: count_newest_rows
 SELECT count(*) FROM equity_timeseries WHERE version > $1;
 
+-- The same of one slice. Versions of others do not compare with its own, so it goes by account, along the key, from the
+-- time on that no newer row is before.
+-- name: read_newest_rows_of_slice
+SELECT newest.*
+FROM evs.account AS account
+CROSS JOIN LATERAL (
+    SELECT account_id, version, tick, (extract(epoch FROM timestamp) * 1000)::bigint, total_equity, cash_balance,
+           position_value, day_change, (day_change_percent * 10000)::bigint, unrealized_pnl, realized_pnl, net_flow, flags
+    FROM equity_timeseries
+    WHERE account_id = account.account_id AND timestamp >= $3 AND version > $2
+    ORDER BY version DESC LIMIT 1
+) AS newest
+WHERE account.shard = $1;
+
+-- name: count_newest_rows_of_slice
+SELECT count(*)
+FROM evs.account AS account JOIN equity_timeseries AS stored USING (account_id)
+WHERE account.shard = $1 AND stored.timestamp >= $3 AND stored.version > $2;
+
 -- name: read_sources
-SELECT source, epoch, applied_sequence FROM evs.source ORDER BY source;
+SELECT source, epoch, applied_sequence FROM evs.source WHERE shard = $1 ORDER BY source;
 
 -- name: read_digests
 SELECT source, digest.first_sequence, digest.last_sequence, digest.digests
-FROM evs.digest JOIN evs.source USING (source, epoch)
+FROM evs.digest JOIN evs.source USING (shard, source, epoch)
+WHERE shard = $1
 ORDER BY source, digest.last_sequence;
 
 -- name: read_settlements
-SELECT ordinal, account_id, side, settlement_id FROM evs.settlement ORDER BY ordinal;
+SELECT ordinal, account_id, side, settlement_id FROM evs.settlement WHERE shard = $1 ORDER BY ordinal;
 
 -- name: read_unannounced
-SELECT account_id, trade_id, symbol_id, side, quantity_bp, price_cents FROM evs.unannounced;
+SELECT account_id, trade_id, symbol_id, side, quantity_bp, price_cents FROM evs.unannounced WHERE shard = $1;
 
 -- name: read_parked
 SELECT parked_id, account_id, kind, symbol_id, side, quantity_bp, price_cents, fee_cents, settlement_id, amount_cents
-FROM evs.parked;
+FROM evs.parked
+WHERE shard = $1;
 
 -- name: read_newcomers
-SELECT account_id, funding_cents, until_ms FROM evs.newcomer;
+SELECT account_id, funding_cents, until_ms FROM evs.newcomer WHERE shard = $1;
 
 
 -- The exchange's tables ----------------------------------------------------------------------------------------------
 
+-- A slice is imported with its accounts and every symbol's price.
+
 -- name: import_accounts
 SELECT id::bigint, coalesce(currency_balance, 0)::bigint
 FROM accounts
-WHERE id BETWEEN 1 AND 9007199254740991
+WHERE id BETWEEN 1 AND 9007199254740991 AND ($1 = -1 OR evs.shard_of(id::bigint) = $1)
 ORDER BY id;
 
 -- name: import_positions
 SELECT account_id::bigint, symbol_id::bigint, quantity::bigint, greatest(avg_cost, 0)::bigint
 FROM positions
 WHERE quantity <> 0 AND account_id BETWEEN 1 AND 9007199254740991 AND symbol_id BETWEEN 0 AND 4294967295
+    AND ($1 = -1 OR evs.shard_of(account_id::bigint) = $1)
 ORDER BY account_id, symbol_id;
 
 -- name: import_prices
@@ -94,9 +139,9 @@ ORDER BY symbol_id, timestamp DESC NULLS LAST, id DESC;
 -- name: import_recent
 SELECT account_id::bigint, id::bigint
 FROM trades
-WHERE account_id BETWEEN 1 AND 9007199254740991
+WHERE account_id BETWEEN 1 AND 9007199254740991 AND ($1 = -1 OR evs.shard_of(account_id::bigint) = $1)
 ORDER BY id DESC
-LIMIT $1;
+LIMIT $2;
 
 -- name: exchange_accounts
 SELECT id::bigint, coalesce(currency_balance, 0)::bigint AS cash_cents,
@@ -113,23 +158,29 @@ ORDER BY id;
 
 -- A flush ------------------------------------------------------------------------------------------------------------
 
--- Rows to merge are copied into these first: a copy cannot say what to do with a key that exists.
+-- Rows to merge are copied into these first: a copy cannot say what to do with a key that exists. Whose slice they are of
+-- is said when they are merged; in the tables that is the last column.
 -- name: stage
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_account (LIKE evs.account) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_position (LIKE evs.position) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_mark (LIKE evs.mark) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_unannounced (LIKE evs.unannounced) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_newcomer (LIKE evs.newcomer) ON COMMIT DELETE ROWS;
+ALTER TABLE pg_temp.staged_account DROP COLUMN IF EXISTS shard;
+ALTER TABLE pg_temp.staged_position DROP COLUMN IF EXISTS shard;
+ALTER TABLE pg_temp.staged_mark DROP COLUMN IF EXISTS shard;
+ALTER TABLE pg_temp.staged_unannounced DROP COLUMN IF EXISTS shard;
+ALTER TABLE pg_temp.staged_newcomer DROP COLUMN IF EXISTS shard;
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_correction (
     corrected_ms BIGINT, account_id BIGINT, kind SMALLINT, requested BOOLEAN, field SMALLINT, symbol_id BIGINT,
     before BIGINT, after BIGINT
 ) ON COMMIT DELETE ROWS;
 
 -- name: lock_engine
-SELECT flush_number, start_number, settlement_count FROM evs.engine FOR UPDATE;
+SELECT shard, flush_number, start_number, settlement_count FROM evs.engine WHERE shard = $1 FOR UPDATE;
 
 -- name: merge_account
-INSERT INTO evs.account AS kept SELECT * FROM pg_temp.staged_account
+INSERT INTO evs.account AS kept SELECT *, $1::smallint FROM pg_temp.staged_account
 ON CONFLICT (account_id) DO UPDATE SET
     cash_cents = excluded.cash_cents,
     net_flow_cents = excluded.net_flow_cents,
@@ -140,7 +191,7 @@ ON CONFLICT (account_id) DO UPDATE SET
     dirty = excluded.dirty;
 
 -- name: merge_position
-INSERT INTO evs.position AS kept SELECT * FROM pg_temp.staged_position
+INSERT INTO evs.position AS kept SELECT *, $1::smallint FROM pg_temp.staged_position
 ON CONFLICT (account_id, symbol_id) DO UPDATE SET
     quantity_bp = excluded.quantity_bp,
     basis_cents = excluded.basis_cents,
@@ -152,8 +203,8 @@ ON CONFLICT (account_id, symbol_id) DO UPDATE SET
     listed = excluded.listed;
 
 -- name: merge_mark
-INSERT INTO evs.mark AS kept SELECT * FROM pg_temp.staged_mark
-ON CONFLICT (symbol_id) DO UPDATE SET
+INSERT INTO evs.mark AS kept SELECT *, $1::smallint FROM pg_temp.staged_mark
+ON CONFLICT (shard, symbol_id) DO UPDATE SET
     price_cents = excluded.price_cents,
     source = excluded.source,
     mark_time_ms = excluded.mark_time_ms,
@@ -163,7 +214,7 @@ ON CONFLICT (symbol_id) DO UPDATE SET
     changed = excluded.changed;
 
 -- name: merge_unannounced
-INSERT INTO evs.unannounced SELECT * FROM pg_temp.staged_unannounced
+INSERT INTO evs.unannounced SELECT *, $1::smallint FROM pg_temp.staged_unannounced
 ON CONFLICT (account_id, trade_id) DO NOTHING;
 
 -- name: remove_unannounced
@@ -172,11 +223,11 @@ USING unnest($1::bigint[], $2::bigint[]) AS gone (account_id, trade_id)
 WHERE kept.account_id = gone.account_id AND kept.trade_id = gone.trade_id;
 
 -- name: merge_newcomer
-INSERT INTO evs.newcomer AS kept SELECT * FROM pg_temp.staged_newcomer
+INSERT INTO evs.newcomer AS kept SELECT *, $1::smallint FROM pg_temp.staged_newcomer
 ON CONFLICT (account_id) DO UPDATE SET funding_cents = excluded.funding_cents, until_ms = excluded.until_ms;
 
 -- name: trim_newcomers
-DELETE FROM evs.newcomer WHERE until_ms < $1;
+DELETE FROM evs.newcomer WHERE shard = $1 AND until_ms < $2;
 
 -- Numbers become words here, where people read them: 1 and on as in the model's CorrectionKind and CorrectedField.
 -- name: merge_correction
@@ -194,37 +245,39 @@ SELECT to_timestamp(corrected_ms / 1000.0), account_id,
 FROM pg_temp.staged_correction;
 
 -- name: remove_parked
-DELETE FROM evs.parked WHERE parked_id = ANY($1::bigint[]);
+DELETE FROM evs.parked WHERE shard = $1 AND parked_id = ANY($2::bigint[]);
 
 -- name: clear_latest
-DELETE FROM evs.latest;
+DELETE FROM evs.latest WHERE shard = $1;
 
 -- name: merge_source
-INSERT INTO evs.source (source, epoch, applied_sequence) VALUES ($1, $2, $3)
-ON CONFLICT (source) DO UPDATE SET epoch = excluded.epoch, applied_sequence = excluded.applied_sequence;
+INSERT INTO evs.source (shard, source, epoch, applied_sequence) VALUES ($1, $2, $3, $4)
+ON CONFLICT (shard, source) DO UPDATE SET epoch = excluded.epoch, applied_sequence = excluded.applied_sequence;
 
 -- name: add_digests
-INSERT INTO evs.digest (source, epoch, first_sequence, last_sequence, digests) VALUES ($1, $2, $3, $4, $5);
+INSERT INTO evs.digest (shard, source, epoch, first_sequence, last_sequence, digests) VALUES ($1, $2, $3, $4, $5, $6);
 
--- Goes by source, epoch and sequence, as the key does: older epochs, and what no longer counts of this one.
+-- Goes by slice, source, epoch and sequence, as the key does: older epochs, and what no longer counts of this one.
 -- name: trim_digests
-DELETE FROM evs.digest WHERE source = $1 AND (epoch, last_sequence) <= ($2, $3::bigint);
+DELETE FROM evs.digest WHERE shard = $1 AND source = $2 AND (epoch, last_sequence) <= ($3, $4::bigint);
 
 -- name: trim_settlements
-DELETE FROM evs.settlement WHERE ordinal <= $1;
+DELETE FROM evs.settlement WHERE shard = $1 AND ordinal <= $2;
 
 -- name: advance_engine
 UPDATE evs.engine SET
-    flush_number = $1,
-    version = $2,
-    tick = $3,
-    session_start_ms = $4,
-    tick_time_ms = $5,
-    latest_version = coalesce($6::bigint, latest_version),
-    settlement_count = $7,
-    event_count = event_count + $8,
+    flush_number = $2,
+    version = $3,
+    tick = $4,
+    session_start_ms = $5,
+    tick_time_ms = $6,
+    latest_version = coalesce($7::bigint, latest_version),
+    settlement_count = $8,
+    event_count = event_count + $9,
+    rows_since = CASE WHEN $7::bigint IS NULL THEN least(rows_since, $10::timestamptz) ELSE $10 END,
     committed_start_number = start_number,
-    committed_at = now();
+    committed_at = now()
+WHERE shard = $1;
 
 
 -- After a flush ------------------------------------------------------------------------------------------------------
@@ -275,7 +328,24 @@ SELECT evs.drop_partitions($1) AS month ORDER BY month;
 
 -- name: closed_sessions
 SELECT (extract(epoch FROM closed_at) * 1000)::bigint AS closed_ms
-FROM (SELECT closed_at FROM evs.closed_session ORDER BY closed_at DESC LIMIT $1) AS newest
+FROM (SELECT DISTINCT closed_at FROM evs.closed_session WHERE shard IN (-1, $1) ORDER BY closed_at DESC LIMIT $2) AS newest
+ORDER BY closed_at;
+
+-- Sessions are closed in order: what the slice that is furthest behind has closed, or had no need to, all have.
+-- name: sessions_closed_by_all
+SELECT (extract(epoch FROM closed_at) * 1000)::bigint AS closed_ms
+FROM (
+    SELECT DISTINCT closed_at FROM evs.closed_session
+    WHERE closed_at <= (
+        SELECT min(coalesce(newest.closed_at, '-infinity'))
+        FROM evs.engine AS engine
+        CROSS JOIN LATERAL (
+            SELECT max(closed_at) AS closed_at FROM evs.closed_session WHERE shard IN (-1, engine.shard)
+        ) AS newest
+        WHERE engine.shard BETWEEN 0 AND 63 AND engine.flush_number > 0
+    )
+    ORDER BY closed_at DESC LIMIT $1
+) AS newest
 ORDER BY closed_at;
 
 -- The index begins with the account: the oldest row of each is found at once, the oldest of all only by a scan.
@@ -284,16 +354,17 @@ SELECT (extract(epoch FROM min(first.timestamp)) * 1000)::bigint AS first_ms
 FROM evs.account AS account
 CROSS JOIN LATERAL (
     SELECT timestamp FROM equity_timeseries WHERE account_id = account.account_id ORDER BY timestamp LIMIT 1
-) AS first;
+) AS first
+WHERE account.shard = $1;
 
--- $1 is the roll, $2 the session closed before it, $3 all that are kept. The roll's own row comes before any other that
+-- $1 is the roll, $2 the session closed before it, $3 all that are kept, $4 whose accounts. The roll's own row comes before any other that
 -- is stamped so. An account's first session counts from its base, which any row of that session tells; if an
 -- account was left out of the session before, an older one stands in.
 -- name: close_session
 WITH close AS (
     SELECT DISTINCT ON (account_id) account_id, total_equity, net_flow, version
     FROM equity_timeseries
-    WHERE timestamp = $1 AND day_change = 0
+    WHERE timestamp = $1 AND day_change = 0 AND account_id IN (SELECT account_id FROM evs.account WHERE shard = $4)
     ORDER BY account_id, version
 ), based AS (
     SELECT close.account_id, close.total_equity, close.net_flow,
@@ -323,16 +394,21 @@ FROM based
 ON CONFLICT DO NOTHING;
 
 -- name: note_closed_session
-INSERT INTO evs.closed_session (closed_at, account_count) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+INSERT INTO evs.closed_session (shard, closed_at, account_count) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING;
 
 -- name: durable_session
-SELECT session_start_ms FROM evs.engine;
+SELECT session_start_ms FROM evs.engine WHERE shard = $1;
 
 -- name: session_closes
-SELECT account_id, total_equity, capital, growth FROM evs.session_close WHERE closed_at = $1 ORDER BY account_id;
+SELECT account_id, total_equity, capital, growth
+FROM evs.session_close
+WHERE closed_at = $2 AND ($1 = -1 OR account_id IN (SELECT account_id FROM evs.account WHERE shard = $1))
+ORDER BY account_id;
 
 -- name: trim_session_closes
-DELETE FROM evs.session_close WHERE closed_at < $1;
+DELETE FROM evs.session_close AS old
+USING evs.account AS account
+WHERE old.closed_at < $2 AND account.account_id = old.account_id AND account.shard = $1;
 
 -- name: newest_valuation
 SELECT (extract(epoch FROM timestamp) * 1000)::bigint, version, total_equity, net_flow, day_change
@@ -353,7 +429,7 @@ SELECT (extract(epoch FROM roll.at) * 1000)::bigint, close.version, close.total_
 FROM (
     SELECT unnest($2::timestamptz[]) AS at
     UNION
-    SELECT closed_at FROM evs.closed_session WHERE closed_at BETWEEN $3 AND $4
+    SELECT closed_at FROM evs.closed_session WHERE closed_at BETWEEN $3 AND $4 AND shard IN (-1, evs.shard_of($1))
 ) AS roll
 CROSS JOIN LATERAL (
     SELECT version, total_equity, net_flow, day_change

@@ -12,7 +12,7 @@ whatever its size, 0 | 10 | 0: leading zeros are accepted and dropped by the ser
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, Self
 
@@ -88,6 +88,10 @@ class Layout:
         """The layout of a table with the columns of a class: bigint, but for those named."""
         return cls({field.name: kinds.get(field.name, Kind.INT8) for field in dataclasses.fields(columns)})
 
+    def of_slice(self) -> Self:
+        """The same rows with one column more, which says whose slice they are of."""
+        return type(self)(dict(zip(self.names, self._kinds, strict=True)) | {"shard": Kind.INT2})
+
     def encode(self, columns: Sequence[Int64Array]) -> bytes:
         """
         Rows without header and trailer.
@@ -110,11 +114,13 @@ class Layout:
         return out.tobytes()
 
     def encode_file(self, columns: Sequence[Int64Array]) -> Iterator[bytes]:
-        """A whole file of rows, a slice at a time."""
-        yield HEADER
+        """A whole file of rows, a slice at a time; a small one is a single piece, since each is sent by itself."""
+        return _framed(self.encode_slices(columns))
+
+    def encode_slices(self, columns: Sequence[Int64Array]) -> Iterator[bytes]:
+        """Rows without header and trailer, a slice at a time."""
         for start in range(0, len(columns[0]), SLICE_ROWS):
             yield self.encode([column[start : start + SLICE_ROWS] for column in columns])
-        yield TRAILER
 
     def decode(self, file: bytes | bytearray) -> list[Int64Array]:
         """
@@ -204,10 +210,35 @@ def equity_columns(valuation: Valuation) -> list[Int64Array]:
 
 
 def encode_valuations(valuations: Sequence[Valuation]) -> Iterator[bytes]:
-    """A file of the rows of several passes, a slice at a time."""
-    yield HEADER
+    """A file of the rows of several passes, a slice at a time; small passes share one."""
+    return _framed(part for columns in _gathered(valuations) for part in EQUITY.encode_slices(columns))
+
+
+def _gathered(valuations: Sequence[Valuation]) -> Iterator[list[Int64Array]]:
+    """Columns of ``EQUITY`` of each large pass, and of small ones together, in order."""
+    together: list[list[Int64Array]] = []
+    row_count = 0
     for valuation in valuations:
-        columns = equity_columns(valuation)
-        for start in range(0, len(valuation), SLICE_ROWS):
-            yield EQUITY.encode([column[start : start + SLICE_ROWS] for column in columns])
-    yield TRAILER
+        if together and row_count + len(valuation) > SLICE_ROWS:
+            yield _joined(together)
+            together, row_count = [], 0
+        together.append(equity_columns(valuation))
+        row_count += len(valuation)
+    if together:
+        yield _joined(together)
+
+
+def _joined(tables: list[list[Int64Array]]) -> list[Int64Array]:
+    return tables[0] if len(tables) == 1 else [np.concatenate(parts) for parts in zip(*tables, strict=True)]
+
+
+def _framed(slices: Iterable[bytes]) -> Iterator[bytes]:
+    """A file: its header goes with the first slice, and its trailer with the last."""
+    waiting = HEADER
+    for number, part in enumerate(slices):
+        if number:
+            yield waiting
+            waiting = part
+        else:
+            waiting += part
+    yield waiting + TRAILER

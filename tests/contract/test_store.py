@@ -1,4 +1,4 @@
-"""What every store keeps to: the stand-in in memory, and PostgreSQL, old and new."""
+"""What every store keeps to: the stand-in in memory, and PostgreSQL, old and new, with all accounts or a slice."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -22,21 +22,23 @@ from tests.flushes import (
     plain,
     snapshots,
 )
-from tests.sites import MemorySite, PostgresSite, Site
+from tests.sites import MemorySite, PostgresSite, Site, SliceSite
+
+ACCOUNTS = [an_account_row(account_id) for account_id in (1, 2, 3)]
 
 
-@pytest.fixture(params=["memory", "embedded", "system"])
+@pytest.fixture(params=["memory", "embedded", "system", "embedded slice", "system slice"])
 async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     """A fresh, migrated database of each kind."""
     if request.param == "memory":
         yield MemorySite()
         return
-    server = request.getfixturevalue(f"{request.param}_server")
+    kind, _, slice_ = request.param.partition(" ")
+    server = request.getfixturevalue(f"{kind}_server")
     name = server.create()
-    postgres = PostgresSite(server.dsn(name))
+    postgres = (SliceSite if slice_ else PostgresSite)(server.dsn(name))
     yield postgres
-    for store in postgres.stores:
-        await store.close()
+    await postgres.close()
     server.drop(name)
 
 
@@ -139,7 +141,7 @@ async def test_rows_since_the_checkpoint_are_counted_across_starts(site: Site) -
     await store.recover()
     counts = []
     for flush in (
-        a_flush(1, rows=[a_valuation(8, {1: 18, 2: 28}), a_valuation(9, {2: 29})]),
+        a_flush(1, accounts=ACCOUNTS, rows=[a_valuation(8, {1: 18, 2: 28}), a_valuation(9, {2: 29})]),
         a_flush(2, rows=[a_valuation(10, {1: 20})]),
         a_flush(
             3, rows=[a_valuation(11, {1: 21}), a_valuation(12, {2: 32})], latest=snapshots(a_valuation(11, {1: 1}))
@@ -256,7 +258,7 @@ async def test_the_newest_snapshot_is_that_of_the_highest_version(site: Site) ->
     store = await site.open()
     await store.recover()
     earlier = a_valuation(9, {1: 19, 3: 39}, timestamp_ms=NOON_MS - 1_000)
-    await store.write(a_flush(1, rows=[a_valuation(8, {1: 18, 2: 28}), earlier]))
+    await store.write(a_flush(1, accounts=ACCOUNTS, rows=[a_valuation(8, {1: 18, 2: 28}), earlier]))
     found = await (await site.open()).recover()
     assert [(1, 9), (2, 8), (3, 9)] == _latest_versions(found)
     assert [19, 28, 39] == found.latest.equity_cents.tolist()
@@ -268,7 +270,8 @@ async def test_a_checkpoint_is_overlaid_by_the_rows_since(site: Site) -> None:
     store = await site.open()
     await store.recover()
     checkpoint = snapshots(a_valuation(8, {1: 18, 2: 28}))
-    await store.write(a_flush(1, rows=[a_valuation(8, {1: 18}), a_valuation(9, {2: 29})], latest=checkpoint))
+    rows = [a_valuation(8, {1: 18}), a_valuation(9, {2: 29})]
+    await store.write(a_flush(1, accounts=ACCOUNTS, rows=rows, latest=checkpoint))
     assert [(1, 8), (2, 9)] == _latest_versions(await (await site.open()).recover())
     store = await site.open()
     await store.recover()

@@ -99,12 +99,26 @@ async def test_a_month_is_dropped_once_it_is_older_than_is_kept(store: PostgresS
 
 
 async def test_a_month_that_a_start_would_read_stays(store: PostgresStore) -> None:
-    """Until a checkpoint holds what an account was worth, its row is all there is."""
+    """Until a checkpoint holds what an account was worth, its row is all there is; months behind it wait as well."""
     await make_partitions(store.database, NOON_MS)
-    await store.write(a_flush(1, rows=[a_valuation(1, {1: 1}, timestamp_ms=NOON_MS)]))
+    february_ms = NOON_MS + 40 * DAY_MS
+    await store.write(a_flush(1, rows=[a_valuation(1, {1: 1}, timestamp_ms=february_ms)]))
     late_ms = NOON_MS + 400 * DAY_MS
-    assert ["2026-02", "2026-03"] == await drop_partitions(store.database, late_ms, 30)
-    assert ["equity_timeseries_2026_01"] == await partitions_of(store, 1)
-    await store.write(a_flush(2, latest=snapshots(a_valuation(1, {1: 1}, timestamp_ms=NOON_MS))))
     assert ["2026-01"] == await drop_partitions(store.database, late_ms, 30)
+    assert ["equity_timeseries_2026_02"] == await partitions_of(store, 1)
+    await store.write(a_flush(2, latest=snapshots(a_valuation(1, {1: 1}, timestamp_ms=february_ms))))
+    assert ["2026-02", "2026-03"] == await drop_partitions(store.database, late_ms, 30)
+    assert [1] == (await store.recover()).latest.version.tolist()
+
+
+async def test_a_table_that_something_else_cuts_up_is_left_to_it(store: PostgresStore) -> None:
+    """As an extension for time series does: it wants a table without partitions, whose key has the time in it."""
+    async with store.database.transaction("have no partitions") as connection:
+        await connection.execute("CREATE TABLE plain (LIKE equity_timeseries INCLUDING ALL)")
+        await connection.execute("ALTER SEQUENCE equity_timeseries_id_seq OWNED BY plain.id")
+        await connection.execute("DROP TABLE equity_timeseries")
+        await connection.execute("ALTER TABLE plain RENAME TO equity_timeseries")
+    assert [] == await make_partitions(store.database, NOON_MS)
+    await store.write(a_flush(1, rows=[a_valuation(1, {1: 1}, timestamp_ms=NOON_MS)]))
+    assert [] == await drop_partitions(store.database, NOON_MS + 400 * DAY_MS, 30)
     assert [1] == (await store.recover()).latest.version.tolist()
