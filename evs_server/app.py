@@ -17,33 +17,22 @@ from typing import Any, Self, TypeVar
 
 from evs.v1 import admin_pb2_grpc, evs_pb2_grpc
 
-from evs_server.access.servers import serving
+from evs_server.access.servers import check, serving
 from evs_server.clock import Clock, SystemClock
 from evs_server.config import Settings
-from evs_server.engine import Engine, SessionCalendar
+from evs_server.core import Core, Servicer, Surroundings
+from evs_server.engine import SessionCalendar
 from evs_server.errors import EvsError, Fenced, StoreUnavailable
 from evs_server.fanout.hub import Hub
-from evs_server.fanout.servicer import FanoutServicer
-from evs_server.history.pages import Pages
-from evs_server.history.servicer import HistoryServicer
 from evs_server.ingest.books import Books
-from evs_server.ingest.clearing import Clearing
 from evs_server.ingest.gate import Gate
-from evs_server.ingest.intake import Intake
-from evs_server.ingest.loader import Loader
 from evs_server.ingest.sequencer import Sequencer
-from evs_server.ingest.servicer import IngestServicer
-from evs_server.ingest.settled import Settled
 from evs_server.lifecycle import Lifecycle, Phase
 from evs_server.metrics.collector import EvsCollector, Rooms
 from evs_server.metrics.health import Health
-from evs_server.metrics.measured import MeasuredEngine
 from evs_server.metrics.readiness import Readiness
-from evs_server.model import ExchangeImport, Flush, Recovered
-from evs_server.performance.leaderboard import Leaderboard
-from evs_server.performance.names import Names
-from evs_server.performance.returns import Returns
-from evs_server.performance.servicer import PerformanceServicer
+from evs_server.metrics.traced import kinds
+from evs_server.model import ExchangeImport, Recovered
 from evs_server.reconcile.recompute import Recompute
 from evs_server.reconcile.reconciler import Reconciler, Rules
 from evs_server.reconcile.servicer import AdminServicer
@@ -52,26 +41,22 @@ from evs_server.stopping import unless_stopped
 from evs_server.store.database import Database
 from evs_server.store.derived import RealizedColumns
 from evs_server.store.embedded import EmbeddedPostgres, embedded_postgres
-from evs_server.store.growth import DisplayNames, PastReader, SessionCloses
-from evs_server.store.history import StoredHistory
 from evs_server.store.leader import Leadership, LeaderTimes
 from evs_server.store.ledger import LedgerReader
-from evs_server.store.merge import row_count
 from evs_server.store.migrate import migrate
 from evs_server.store.partitions import keep_partitions, make_partitions
 from evs_server.store.postgres import PostgresStore
 from evs_server.store.spool import Spool
 from evs_server.store.spool_replay import recover_with_spools
 from evs_server.store.thinning import keep_thin
-from evs_server.store.writer import Writer
-from evs_server.telemetry.distribution import ROWS, Distribution
 from evs_server.telemetry.exposition import Watched, exposed
+from evs_server.telemetry.tracing import check_tracing, open_tracing
 
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 12.0
 """How long an orderly end may take, all parts together (FAULTS F2); none is left of a part that takes its own time."""
-STREAM_GRACE_SECONDS = 2.0
+GRACE_SECONDS = 2.0
 IMPORT_SECONDS = 120.0
 DRAIN_SECONDS = 6.0
 CANCEL_SECONDS = 1.0
@@ -79,20 +64,6 @@ ROLL_CHECK_SECONDS = 1.0
 RETRY_SECONDS_MAX = 5.0
 
 T = TypeVar("T")
-
-
-class Servicer(IngestServicer, FanoutServicer, HistoryServicer, PerformanceServicer):
-    """Every method of the contract; serves once ``attach`` has given it its rooms and the lifecycle says so."""
-
-    def __init__(self, lifecycle: Lifecycle, heartbeat_seconds: float) -> None:
-        self._lifecycle = lifecycle
-        self._heartbeat_seconds = heartbeat_seconds
-        self._wakers = set()
-        lifecycle.on_change(self._wake_all)
-
-    def attach(self, gate: Gate, engine: Engine, hub: Hub) -> None:
-        """Take the rooms behind the methods."""
-        self._gate, self._engine, self._hub, self._accounts = gate, engine, hub, gate
 
 
 class Application:
@@ -121,13 +92,15 @@ class Application:
         self._tasks: list[asyncio.Task[None]] = []
         self._resources = contextlib.AsyncExitStack()
         self._stop_at = 0.0
-        self._gate: Gate | None = None
-        self._writer: Writer | None = None
+        self._core: Core | None = None
         self.address = ""
         self.metrics_address: str | None = None
 
     async def __aenter__(self) -> Self:
         self._failure = asyncio.get_running_loop().create_future()
+        # Before a database is made for settings that cannot be served.
+        check(self._settings, self._clock)
+        check_tracing(self._settings)
         async with self._resources:
             # The embedded server is a child process, and gRPC's threads do not survive a fork: it comes first.
             dsn = await self._open_database()
@@ -170,10 +143,11 @@ class Application:
         settings, clock = self._settings, self._clock
         watched = Watched(self._collector, self._readiness.reasons)
         async with (
+            open_tracing(settings) as self._tracing,
             exposed(settings, "metrics_listen", watched) as self.metrics_address,
-            serving(settings, clock, self._add_methods, grace_seconds=STREAM_GRACE_SECONDS) as addresses,
+            serving(settings, clock, self._add_methods, grace_seconds=GRACE_SECONDS, tracing=self._tracing) as places,
         ):
-            self.address = addresses[0]
+            self.address = places[0]
             yield
 
     def _add_methods(self, server: Any) -> None:
@@ -188,53 +162,41 @@ class Application:
         self._resources.push_async_callback(store.close)
         leadership.began(recovered.start_number)
         realized = RealizedColumns(store.database)
-        calendar = SessionCalendar(self._settings.zone, self._settings.session_roll)
-        stale_after_ms = self._settings.stale_price_seconds * 1_000
-        engine = MeasuredEngine(calendar, stale_after_ms=stale_after_ms, clock=self._clock)
-        flush_rows = Distribution(ROWS)
-        pages = self._tell_history(engine, calendar, store.database, recovered)
-        hub, sequencer, clearing = Hub(), Sequencer(), Clearing(engine, Settled())
-
-        def on_durable(flush: Flush) -> None:
-            gate.mark_durable(flush)
-            flush_rows.observe(row_count(flush))
-            pages.mark_durable(flush.state.meta.version)
-            realized.offer(flush)
-            leaderboard.offer(flush)
-
-        writer = Writer(
-            store, self._clock, on_durable=on_durable, on_fenced=self._fail, spool=spool, sift=store.write_sifted
+        hub = Hub()
+        core = Core(
+            self._settings,
+            self._clock,
+            self._lifecycle,
+            Surroundings(store, Sequencer(), hub, hub, self._fail, kinds(self._tracing), spool),
         )
-        self._resources.callback(writer.close)
-        intake = Intake(engine, sequencer, clearing, hub, writer)
-        loader = Loader(intake, store, self._clock)
-        gate = Gate(self._lifecycle, intake, sequencer, loader, self._clock)
-        intake.restore(recovered)
-        leaderboard = self._tell_returns(engine, calendar, store.database)
-        loader.look_after_parked()
-        self._watch("writer", writer.run())
+        self._resources.callback(core.close)
+        core.on_durable.append(realized.offer)
+        core.restore(recovered)
+        core.serve_by(self._servicer)
+        for name, work in core.works():
+            self._watch(name, work)
         self._watch("realized columns", realized.run())
-        self._watch("parked events", loader.run())
-        self._look_after_months(store.database, calendar)
-        self._gate, self._writer = gate, writer
+        self._look_after_months(store.database, core.calendar)
+        self._core = core
         if tables is not None:
-            intake.import_exchange(tables, self._clock.now_ms())
-            gate.flush_now()
-            while await writer.drain(IMPORT_SECONDS):
+            waiting = await core.import_exchange(tables, IMPORT_SECONDS)
+            while waiting:
                 if self._has_failed:
                     return
                 log.warning("the first import is not committed yet; EVS serves once it is")
+                waiting = await core.writer.drain(IMPORT_SECONDS)
         if self._lifecycle.phase is Phase.STOPPING:
             return
-        reconciler = self._reconcile(Books(engine, sequencer, clearing, intake, self._clock, gate.flush_soon), store)
-        self._collector.attach(Rooms(engine, sequencer, gate, loader, hub, writer, flush_rows, reconciler))
-        self._readiness.attach(engine, writer)
-        self._servicer.attach(gate, engine, hub)
+        reconciler = self._reconcile(core.books, store)
+        self._collector.attach(
+            Rooms(core.engine, core.sequencer, core.gate, core.loader, hub, core.writer, core.flush_rows, reconciler)
+        )
+        self._readiness.attach(core.engine, core.writer)
         self._lifecycle.enter(Phase.SERVING)
         await self._health.tell()
-        log.info("serving %d accounts, %d positions", engine.account_count, engine.position_count)
+        log.info("serving %d accounts, %d positions", core.engine.account_count, core.engine.position_count)
         self._ready.set()
-        await self._look_after(gate)
+        await self._look_after(core.gate)
 
     async def _look_after(self, gate: Gate) -> None:
         """Roll sessions, and tell the health, for as long as EVS serves."""
@@ -264,25 +226,10 @@ class Application:
         self._watch("leadership", leadership.keep())
         return leadership
 
-    def _tell_history(
-        self, engine: Engine, calendar: SessionCalendar, database: Database, recovered: Recovered
-    ) -> Pages:
-        pages = Pages(StoredHistory(database), engine, calendar, self._clock)
-        pages.mark_durable(recovered.state.meta.version)
-        self._servicer.attach_history(pages)
-        return pages
-
     def _look_after_months(self, database: Database, calendar: SessionCalendar) -> None:
         settings, starts = self._settings, calendar.session_starts_ms
         self._watch("partitions", keep_partitions(database, self._clock, settings.retention_days))
         self._watch("thinning", keep_thin(database, self._clock, settings.thin_after_days, starts))
-
-    def _tell_returns(self, engine: Engine, calendar: SessionCalendar, database: Database) -> Leaderboard:
-        leaderboard = Leaderboard(engine, SessionCloses(database), calendar, self._clock)
-        returns = Returns(engine, PastReader(database), calendar, self._clock)
-        self._servicer.attach_performance(returns, leaderboard, Names(DisplayNames(database), self._clock))
-        self._watch("leaderboard", leaderboard.run())
-        return leaderboard
 
     def _reconcile(self, books: Books, store: PostgresStore) -> Reconciler:
         settings, ledgers = self._settings, LedgerReader(store.database)
@@ -318,9 +265,9 @@ class Application:
         self._stop_at = asyncio.get_running_loop().time() + STOP_SECONDS
         self._lifecycle.enter(Phase.STOPPING)
         await self._health.tell()
-        if self._gate is not None and self._writer is not None:
-            self._gate.flush_now()
-            await self._writer.drain(DRAIN_SECONDS)
+        if self._core is not None:
+            self._core.gate.flush_now()
+            await self._core.writer.drain(DRAIN_SECONDS)
         for task in self._tasks:
             task.cancel()
         _, stuck = await asyncio.wait(self._tasks, timeout=CANCEL_SECONDS)
@@ -331,6 +278,8 @@ class Application:
 
     def _watch(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._watched(name, work), name=name)
+        # One that is cancelled before its first step has not begun with its work, which would be told of as forgotten.
+        task.add_done_callback(lambda _: work.close())
         self._tasks.append(task)
         return task
 

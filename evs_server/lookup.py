@@ -4,14 +4,13 @@ How every read finds its account: the id checked, the account made known, its ne
 Lives here: what the servicers of several rooms do alike before anything else. Not here: what they read.
 """
 
-from evs_server.engine import Engine
 from evs_server.errors import InvalidRequest, OutOfBounds
 from evs_server.limits import EXACT_MAX
 from evs_server.model import Snapshot
-from evs_server.ports import AccountLookup
+from evs_server.ports import AccountLookup, NewestValues
 
 
-async def look_up(account_id: int, engine: Engine, accounts: AccountLookup) -> Snapshot:
+async def look_up(account_id: int, engine: NewestValues, accounts: AccountLookup) -> Snapshot:
     """
     An account's newest snapshot; an account that the exchange has only just created is read first.
 

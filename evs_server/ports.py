@@ -12,14 +12,18 @@ from evs_server.model import (
     Change,
     CloseColumns,
     Correction,
+    EngineMeta,
     ExchangeAccount,
     ExchangeImport,
     Flush,
     Holdings,
+    Int64Array,
     Ledger,
     Past,
     Recovered,
     SettledTrade,
+    Snapshot,
+    SnapshotColumns,
     StretchColumns,
     Stride,
     Valuation,
@@ -44,6 +48,31 @@ class FlushSink(Protocol):
 
     def offer(self, flush: Flush) -> None:
         """Take one flush; must return at once and never refuses."""
+        ...
+
+
+class NewestValues(Protocol):
+    """The newest snapshot of every account that is known: the engine, or a copy of what engines elsewhere say."""
+
+    @property
+    def meta(self) -> EngineMeta:
+        """The newest version, and the session."""
+        ...
+
+    def knows(self, account_id: int) -> bool:
+        """Whether an account is known."""
+        ...
+
+    def snapshot(self, account_id: int) -> Snapshot | None:
+        """An account's newest snapshot, or None."""
+        ...
+
+    def account_ids(self) -> Int64Array:
+        """All accounts, in an order that only grows at its end."""
+        ...
+
+    def latest_snapshots(self) -> SnapshotColumns:
+        """Every account's newest snapshot, in that order."""
         ...
 
 

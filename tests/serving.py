@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import grpc
 from evs.v1 import evs_pb2_grpc
 
-from evs_server.app import Servicer
+from evs_server.core import Servicer
 from evs_server.engine import SessionCalendar
 from evs_server.fanout.hub import Hub
 from evs_server.history.pages import Pages

@@ -8,11 +8,10 @@ import grpc
 from evs.v1 import evs_pb2 as pb
 from evs.v1 import evs_pb2_grpc
 
-from evs_server.engine import Engine
 from evs_server.history import codec
 from evs_server.history.pages import Pages
 from evs_server.lookup import look_up
-from evs_server.ports import AccountLookup
+from evs_server.ports import AccountLookup, NewestValues
 from evs_server.rpc_status import answers_with_status
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -21,7 +20,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class HistoryServicer(evs_pb2_grpc.EquityValuationServiceServicer):
     """Reads of the past."""
 
-    _engine: Engine
+    _engine: NewestValues
     _accounts: AccountLookup
     _pages: Pages
 

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from evs_server.clock import Clock
-from evs_server.engine import Engine, SessionCalendar
+from evs_server.engine import SessionCalendar
 from evs_server.engine.engine import NO_SESSION
 from evs_server.errors import StoreUnavailable
 from evs_server.model import Flush, HistoryRange, Int64Array
 from evs_server.performance.ranking import RANKED_RANGES, GrowthFold, Ranking, range_starts, ranked
-from evs_server.ports import SessionCloses
+from evs_server.ports import NewestValues, SessionCloses
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Leaderboard:
         clock: For ages.
     """
 
-    def __init__(self, engine: Engine, closes: SessionCloses, calendar: SessionCalendar, clock: Clock) -> None:
+    def __init__(self, engine: NewestValues, closes: SessionCloses, calendar: SessionCalendar, clock: Clock) -> None:
         self._engine = engine
         self._closes = closes
         self._calendar = calendar
@@ -78,7 +78,11 @@ class Leaderboard:
 
     def offer(self, flush: Flush) -> None:
         """Note that a committed flush may hold a session's roll; returns at once."""
-        if self._starts is None or flush.state.meta.session_start_ms != self._starts.session_start_ms:
+        self.note_session(flush.state.meta.session_start_ms)
+
+    def note_session(self, session_start_ms: int) -> None:
+        """Note when the current session began; returns at once."""
+        if self._starts is None or session_start_ms != self._starts.session_start_ms:
             self._due.set()
 
     async def run(self) -> None:

@@ -8,14 +8,13 @@ import grpc
 from evs.v1 import evs_pb2 as pb
 from evs.v1 import evs_pb2_grpc
 
-from evs_server.engine import Engine
 from evs_server.lifecycle import Lifecycle
 from evs_server.lookup import look_up
 from evs_server.performance import codec
 from evs_server.performance.leaderboard import Leaderboard
 from evs_server.performance.names import Names
 from evs_server.performance.returns import Returns
-from evs_server.ports import AccountLookup
+from evs_server.ports import AccountLookup, NewestValues
 from evs_server.rpc_status import answers_with_status
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -25,7 +24,7 @@ class PerformanceServicer(evs_pb2_grpc.EquityValuationServiceServicer):
     """Returns of one account, and the ranking of all."""
 
     _lifecycle: Lifecycle
-    _engine: Engine
+    _engine: NewestValues
     _accounts: AccountLookup
     _returns: Returns
     _leaderboard: Leaderboard

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from evs.v1 import evs_pb2_grpc
 
-from evs_server.app import Servicer
+from evs_server.core import Servicer
 from tests.builders import ALICE, BOB, CAROL
 from tests.serving import LoopServer, Rooms
 

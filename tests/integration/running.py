@@ -67,12 +67,10 @@ class Evs:
 
     async def stored(self) -> None:
         """Return once everything applied so far is in the database."""
-        writer = self.application._writer
-        gate = self.application._gate
-        assert writer is not None
-        assert gate is not None
-        gate.flush_now()
-        assert 0 == await writer.drain(PATIENCE_SECONDS)
+        core = self.application._core
+        assert core is not None
+        core.gate.flush_now()
+        assert 0 == await core.writer.drain(PATIENCE_SECONDS)
 
 
 @contextlib.asynccontextmanager

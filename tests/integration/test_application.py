@@ -11,6 +11,7 @@ import pytest
 from evs.v1 import evs_pb2 as pb
 
 from evs_server import app
+from evs_server.config import load
 from evs_server.errors import ConfigError, Fenced, OutOfBounds
 from evs_server.ingest import gate
 from evs_server.limits import EXACT_MAX
@@ -361,3 +362,11 @@ async def test_the_session_rolls_on_the_clock_where_ticks_carry_no_time(
         assert 20 == (await within_patience(reader.read())).equity.day_change
         await evs.stored()
         assert 3 == len([row for row in await exchange.rows() if row["version"] == rolled.version])
+
+
+async def test_settings_that_cannot_be_served_are_told_before_a_database_is_made(tmp_path: Path) -> None:
+    settings = load(data_dir=tmp_path, listen="0.0.0.0:0")
+    with pytest.raises(ConfigError, match="EVS_LISTEN"):
+        async with app.Application(settings):
+            raise AssertionError("it must not start")
+    assert [] == list(tmp_path.iterdir())
