@@ -149,6 +149,39 @@ class StoreUnavailable(OperatingError):
     reason = "STORE_UNAVAILABLE"
 
 
+class LogUnavailable(OperatingError):
+    """The answer needs the log, which is away; whether something was put into it may be unknown."""
+
+    reason = "LOG_UNAVAILABLE"
+
+
+class LogGap(OperatingError):
+    """The log has dropped what a reader has yet to see: its retention is too short for this outage."""
+
+    reason = "LOG_GAP"
+
+
+class NoOwner(OperatingError):
+    """Nobody has the account's shard at this moment; it is on its way from one worker to another."""
+
+    reason = "NO_OWNER"
+
+
+class Superseded(OperatingError):
+    """
+    Another gateway has put something into the log for the same source.
+
+    Args:
+        last: Position of the newest entry on the journal's subject; 0 if there is none.
+    """
+
+    reason = "SUPERSEDED"
+
+    def __init__(self, last: int) -> None:
+        super().__init__(f"the last entry of this source is at position {last} of the log", last=last)
+        self.last = last
+
+
 class Recovering(OperatingError):
     """Not yet serving: state is being read."""
 

@@ -6,7 +6,7 @@ entry ``i`` of each column of one object belongs to the same row.
 """
 
 from evs_server.model.base import BoolArray, Columns, Flag, Int32Array, Int64Array, MarkSource, Side, UInt64Array
-from evs_server.model.events import Batch, CashRun, PriceRun, Run, TickRun, TradeRun
+from evs_server.model.events import Batch, CashRun, ObservedRun, PriceRun, Run, TickRun, TradeRun, part_of
 from evs_server.model.exchange import (
     Change,
     CorrectedField,
@@ -69,6 +69,7 @@ __all__ = [
     "MarkColumns",
     "MarkSource",
     "NewcomerColumns",
+    "ObservedRun",
     "ParkedColumns",
     "Past",
     "PositionColumns",
@@ -91,4 +92,5 @@ __all__ = [
     "UnannouncedColumns",
     "Valuation",
     "Watermark",
+    "part_of",
 ]

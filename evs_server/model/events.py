@@ -57,7 +57,30 @@ class TickRun:
         return len(self.tick)
 
 
-Run = TradeRun | PriceRun | CashRun | TickRun
+@dataclass(frozen=True, slots=True)
+class ObservedRun:
+    """
+    Prices of settled trades, one after the other: each moves its symbol's mark where no price has been set for that.
+
+    Only batches from the log have them. There, trades go to the shards of their accounts alone, while what they say
+    of a symbol concerns its holders everywhere; so it comes apart, and the trades themselves move no mark.
+    """
+
+    symbol_id: Int64Array
+    price_cents: Int64Array
+
+    def __len__(self) -> int:
+        return len(self.symbol_id)
+
+
+Run = TradeRun | PriceRun | CashRun | TickRun | ObservedRun
+
+
+def part_of(run: Run, first: int, end: int) -> Run:
+    """The events of a run from ``first`` to before ``end``, in the same memory."""
+    if first == 0 and end == len(run):
+        return run
+    return type(run)(*(getattr(run, name)[first:end] for name in run.__dataclass_fields__))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +95,11 @@ class Batch:
         runs: The events; their lengths add up to ``len(digest)``.
         digest: Stable 64-bit digest of each event's content; shape ``(n,)``, in order across the runs.
         refusals: By index in the batch, the events that validation refused; their columns hold nothing usable.
+        position: Where in the log it ends; 0 if it is not from the log. What follows is about such a batch alone.
+        taken_ms: The clock of whoever put it there: that of every reader while it applies it.
+        index: Of each event, its place in the batch as it was sent; shape ``(n,)``. The reader has only what concerns
+            it, so the source's sequences do not follow by one. An observed price has the place of the trade it was seen
+            in, and may stand before trades of lower places; otherwise places ascend.
     """
 
     source: str
@@ -80,6 +108,9 @@ class Batch:
     runs: tuple[Run, ...]
     digest: UInt64Array
     refusals: Mapping[int, RequestError]
+    position: int = 0
+    taken_ms: int = 0
+    index: Int64Array | None = None
 
     def __len__(self) -> int:
         return len(self.digest)

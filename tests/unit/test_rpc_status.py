@@ -32,6 +32,8 @@ def an_error(kind: type[errors.EvsError]) -> errors.EvsError:
         return kind("price_cents", "price_cents is 7, the most is 5", value=7, bound=5)
     if kind is errors.UnknownAccount:
         return errors.UnknownAccount(7)
+    if kind is errors.Superseded:
+        return errors.Superseded(7)
     return errors.Following("node-7") if kind is errors.Following else kind("there are 7", count=7)
 
 
