@@ -89,9 +89,14 @@ def a_world(size: Size) -> World:
 
 def an_engine(world: World) -> Engine:
     """An engine in which the world has been valued once."""
-    engine = Engine(SessionCalendar(ZoneInfo("UTC"), time(0)), stale_after_ms=365 * DAY_MS)
+    engine = empty_engine()
     engine.restore(engine_state(world), latest(world))
     return engine
+
+
+def empty_engine() -> Engine:
+    """An engine without anything in it."""
+    return Engine(SessionCalendar(ZoneInfo("UTC"), time(0)), stale_after_ms=365 * DAY_MS)
 
 
 def engine_state(world: World) -> EngineState:

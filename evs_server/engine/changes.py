@@ -70,20 +70,28 @@ class Changes:
         self.due = RowSet()
         self._account_row = np.empty(0, np.int64)
         self.unsaved = Unsaved()
+        self._marked_for = (0, 0, 0)
+        self._marked: Marked
 
     def marked(self) -> Marked:
         """Every set for kernels; to be asked for anew after a table has grown."""
         book, unsaved = self._book, self.unsaved
+        sizes = (book.accounts.capacity, book.positions.capacity, book.symbols.capacity)
+        if sizes == self._marked_for:
+            # No row of these tables is beyond what the sets have room for: they have not grown, either.
+            return self._marked
         for rows in (self.dirty, self.due, unsaved.accounts):
             rows.reserve(book.accounts.capacity)
         for rows in (self.touched, unsaved.positions):
             rows.reserve(book.positions.capacity)
         for rows in (self.moved, self.set_again, unsaved.symbols):
             rows.reserve(book.symbols.capacity)
-        return Marked(
+        self._marked_for = sizes
+        self._marked = Marked(
             self.dirty.words, self.touched.words, self.moved.words, self.set_again.words, self.due.words,
             unsaved.accounts.words, unsaved.positions.words, unsaved.symbols.words,
         )  # fmt: skip
+        return self._marked
 
     def room_for_accounts(self) -> Int64Array:
         """An array as long as there are accounts, always the same; what is in it holds until it is asked for again."""

@@ -1,5 +1,5 @@
 """
-Loops of this room as machine code: how they are compiled, and where the code is kept. Pure but for that.
+Loops over columns as machine code: how they are compiled, and where the code is kept. Pure but for that.
 
 A kernel is a plain function over integer columns. It is compiled for the types it is declared with, when its module is
 imported: never in the middle of serving. The machine code is kept on disk, so that only the first start after an
@@ -37,6 +37,8 @@ _CONFIG: Final[Any] = numba.config
 _OPTIONS: Final[Any] = {"error_model": "numpy", "_nrt": False}
 """Kernels make no arrays. Were they allowed to, each look at a table would count references, at ten times the cost."""
 _HERE: Final = Path(__file__).parent
+_ROOMS: Final = (_HERE, _HERE.parent.joinpath("ingest"))
+"""Where kernels are."""
 _BESIDE: Final = _HERE.joinpath("__pycache__")
 _CONSTANTS: Final = (_HERE.parent.joinpath("limits.py"), _HERE.parent.joinpath("model", "base.py"))
 
@@ -57,22 +59,28 @@ def helper(function: Callable[P, R]) -> Callable[P, R]:
     return part
 
 
-def _emit_fetch(_context: Any, block: Any, _first: Any, _second: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        place = _CODE.get_item_pointer(context, builder, signature.args[0], array, arguments[1:], wraparound=False)
-        number, address = ir.IntType(32), ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [address, number, number, number])
-        instruction = _CODE.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        to_write, to_keep, of_data = number(1), number(3), number(1)
-        builder.call(instruction, [builder.bitcast(place, address), to_write, to_keep, of_data])
-        return context.get_dummy_value()
+def _emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    place = _CODE.get_item_pointer(context, builder, signature.args[0], array, arguments[1:], wraparound=False)
+    number, address = ir.IntType(32), ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [address, number, number, number])
+    instruction = _CODE.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    to_write, to_keep, of_data = number(1), number(3), number(1)
+    builder.call(instruction, [builder.bitcast(place, address), to_write, to_keep, of_data])
+    return context.get_dummy_value()
 
-    return types.void(block, types.intp, types.intp), emit
+
+def _emit_fetch(_context: Any, block: Any, _first: Any, _second: Any) -> Any:
+    return types.void(block, types.intp, types.intp), _emit
+
+
+def _emit_fetch_one(_context: Any, column: Any, _row: Any) -> Any:
+    return types.void(column, types.intp), _emit
 
 
 _CODE: Final[Any] = cgutils
 _FETCH: Final[Any] = intrinsic(_emit_fetch)
+_FETCH_ONE: Final[Any] = intrinsic(_emit_fetch_one)
 
 
 @helper
@@ -84,6 +92,12 @@ def fetch(block: Int64Array | Int32Array | BoolArray, first: int, second: int) -
     accounts ahead where it will leap to does not.
     """
     _FETCH(block, first, second)
+
+
+@helper
+def fetch_one(column: Int64Array | Int32Array, row: int) -> None:
+    """The same of a column that is no part of a block."""
+    _FETCH_ONE(column, row)
 
 
 def type_of(example: object) -> Any:
@@ -102,7 +116,7 @@ def _sources_digest() -> str:
 
     Numba looks at a kernel's own file alone: a helper or a bound changed elsewhere would go unnoticed.
     """
-    texts = [path.read_bytes() for path in sorted(_HERE.glob("*.py"))]
+    texts = [path.read_bytes() for room in _ROOMS for path in sorted(room.glob("*.py"))]
     texts = [text for text in texts if b"@kernel" in text or b"@helper" in text]
     return hashlib.sha256(b"\0".join([*texts, *(path.read_bytes() for path in _CONSTANTS)])).hexdigest()[:16]
 

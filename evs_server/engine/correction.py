@@ -124,6 +124,8 @@ class Corrections:
 
     def capture(self) -> CorrectionColumns:
         """The records since the last capture."""
+        if not self._records:
+            return CorrectionColumns.empty()
         records, self._records = self._records, []
         return CorrectionColumns(*np.array(records, np.int64).reshape(-1, len(_RECORD_NAMES)).T)
 

@@ -13,13 +13,20 @@ from evs_server.engine.accounting import fill, signed_quantity_bp
 from evs_server.engine.book import Book
 from evs_server.engine.changes import Changes
 from evs_server.engine.tables import NO_ROW
-from evs_server.model import BoolArray, Int64Array, MarkSource, PriceRun, Side, TradeRun
+from evs_server.model import BoolArray, CashRun, Int64Array, MarkSource, PriceRun, Side, TradeRun
 
 
 class Events:
-    """The events of an engine."""
+    """
+    The events of an engine.
+
+    Attributes:
+        trades_move_marks: Whether a trade moves the mark of its symbol, if that has no price of its own. Where an
+            engine sees some of the trades only, their prices are told apart, by ``observe_price``.
+    """
 
     def __init__(self) -> None:
+        self.trades_move_marks = True
         self._book = Book()
         self._changes = Changes(self._book)
 
@@ -31,6 +38,8 @@ class Events:
         """Indexes of those of some account ids that are not in memory."""
         if len(account_id) == 1:
             return [] if account_id.item(0) in self._book.account_row else [0]
+        if self._book.account_index.has_all(account_id):
+            return []
         indexes: list[int] = np.flatnonzero(self._book.account_index.find(account_id) == NO_ROW).tolist()
         return indexes
 
@@ -63,7 +72,7 @@ class Events:
         position_row = book.position_row(account_row, symbol_row)
         before = book.lot(position_row)
         after, cash_change = fill(before, signed_quantity_bp(side, quantity_bp), price_cents, fee_cents)
-        takes_mark = moves_mark and self._book.trades_make_the_mark(symbol_row)
+        takes_mark = moves_mark and self.trades_move_marks and self._book.trades_make_the_mark(symbol_row)
         prospect = bounds.Prospect(
             account_row,
             book.accounts.cash_cents.item(account_row) + cash_change,
@@ -159,7 +168,7 @@ class Events:
         Raises:
             OutOfBounds: If its price would take a holder out of bounds.
         """
-        if moves_mark:
+        if moves_mark and self.trades_move_marks:
             self.observe_price(symbol_id, price_cents, now_ms)
         book = self._book
         account_row = book.account_row[account_id]
@@ -178,31 +187,47 @@ class Events:
 
     # --- many at a time --------------------------------------------------------------------------------------
 
-    def apply_trades(self, run: TradeRun, apart: BoolArray, first: int, now_ms: int) -> int:
+    def apply_trades(self, run: TradeRun, apart: BoolArray | None, first: int, now_ms: int) -> int:
         """
         Apply trades of a run, in order, as ``apply_trade`` does one; up to the first that may not be plain.
 
         Args:
-            apart: By event, those that the caller sees to itself; so it does to those of unknown and heeded accounts.
+            apart: By event, those that the caller sees to itself, if any; so it does to those of unknown and heeded
+                accounts.
             first: Where to begin.
 
         Returns:
             Index of that first one, to be applied by itself; the length of the run if there is none.
         """
-        return trading.apply_trades(self._book, self._changes, run, apart, first, now_ms)
+        return trading.apply_trades(
+            self._book, self._changes, run, apart, first, now_ms, moves_marks=self.trades_move_marks
+        )
 
-    def apply_prices(self, run: PriceRun, apart: BoolArray, first: int, now_ms: int) -> int:
+    def apply_prices(self, run: PriceRun, apart: BoolArray | None, first: int, now_ms: int) -> int:
         """Set marks of a run, in order, as ``apply_price`` does one; up to the first that may not be plain."""
         return trading.apply_prices(self._book, self._changes, run, apart, first, now_ms)
 
-    def heeded(self, run: TradeRun) -> BoolArray:
-        """By trade, whether ``apply_trades`` would stop before it because its account is not known, or heeded."""
+    def apply_flows(self, run: CashRun, apart: BoolArray | None, first: int) -> int:
+        """Book flows of a run, in order, as ``apply_cash`` does one; up to the first that may not be plain."""
+        return trading.apply_flows(self._book, self._changes, run, apart, first)
+
+    def heeded(self, run: TradeRun | CashRun) -> BoolArray:
+        """By event, whether the above would stop before it because its account is not known, or heeded."""
         row, accounts = self._book.account_index.find(run.account_id), self._book.accounts
-        heeded: BoolArray = accounts.exact[row] | (accounts.exact_with_fee[row] & (run.fee_cents != 0))
+        counts = run.fee_cents != 0 if isinstance(run, TradeRun) else True
+        heeded: BoolArray = accounts.exact[row] | (accounts.exact_with_fee[row] & counts)
         heeded |= row == NO_ROW
         return heeded
 
+    def heeds_any(self, account_id: Int64Array) -> bool:
+        """Whether any of some accounts is heeded, if only at times, or not known."""
+        return not trading.are_plain(self._book, account_id)
+
     def heed(self, account_id: int, *, always: bool, with_fee: bool) -> None:
-        """Have ``apply_trades`` stop before trades of a known account: all of them, those with a fee, or none."""
+        """
+        Have ``apply_trades`` stop before trades of a known account: all of them, those with a fee, or none.
+
+        Before its flows ``apply_flows`` stops in either case.
+        """
         row, accounts = self._book.account_row[account_id], self._book.accounts
         accounts.exact[row], accounts.exact_with_fee[row] = always, with_fee

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numba import types
 
-from evs_server.engine.compiled import INT64S, helper, kernel, tuple_of
+from evs_server.engine.compiled import INT64S, fetch, fetch_one, helper, kernel, tuple_of
 from evs_server.engine.tables import BLOCKS, NO_ROW, Blocks, Positions
 from evs_server.model import Int32Array, Int64Array
 
@@ -49,6 +49,10 @@ class IdIndex:
             known, self.slot = self.slot, np.zeros((slots, 2), np.int64)
             _move_ids(known, self.slot)
         _put_ids(self.slot, np.ascontiguousarray(ids, np.int64), first_row)
+
+    def has_all(self, ids: Int64Array) -> bool:
+        """Whether all of some ids have a row."""
+        return _has_all(self.slot, ids)
 
     def find(self, ids: Int64Array) -> Int64Array:
         """The row of each id, ``NO_ROW`` for one that has none."""
@@ -123,6 +127,24 @@ def find_position(slots: Slots, position: Blocks, account_row: int, symbol_row: 
 
 
 @helper
+def fetch_id(slot: Int64Array, wanted: int) -> None:
+    """Have the slot of an id fetched, before ``find_id`` is asked for it."""
+    fetch(slot, ((wanted * _MIX_ONE) >> 20) & (len(slot) - 1), 0)
+
+
+@helper
+def fetch_position(slots: Slots, account_row: int, symbol_row: int) -> None:
+    """Have the slot of a position fetched, before ``likely_position`` or ``find_position`` are asked for it."""
+    fetch_one(slots.row, _position_slot(account_row, symbol_row, len(slots.row)))
+
+
+@helper
+def likely_position(slots: Slots, account_row: int, symbol_row: int) -> int:
+    """The first row that ``find_position`` looks at: mostly the right one; ``NO_ROW`` if there is none."""
+    return int(slots.row[_position_slot(account_row, symbol_row, len(slots.row))] - 1)
+
+
+@helper
 def is_full(slots: Slots) -> bool:
     """Whether one more position would make looking them up slow."""
     return bool(8 * (slots.tally[0] + 1) > _TAKEN_IN_EIGHT * len(slots.row))
@@ -172,6 +194,14 @@ def _move_ids(known: Int64Array, slot: Int64Array) -> None:
 def _find_ids(slot: Int64Array, ids: Int64Array, out: Int64Array) -> None:
     for index in range(len(ids)):
         out[index] = find_id(slot, ids[index])
+
+
+@kernel(types.boolean(ID_SLOTS, INT64S))
+def _has_all(slot: Int64Array, ids: Int64Array) -> bool:
+    missing_count = 0
+    for each in ids:
+        missing_count += find_id(slot, each) == NO_ROW
+    return missing_count == 0
 
 
 @kernel(types.void(SLOTS, BLOCKS))

@@ -35,43 +35,62 @@ def export(
     rows: tuple[Int64Array, Int64Array, Int64Array] | None,
 ) -> EngineState:
     """Copies of some rows (accounts, positions, symbols) as they are now, or of all."""
-    accounts, positions, symbols = book.accounts, book.positions, book.symbols
-    a, p, s = rows or (np.arange(accounts.count), book.position_rows(), np.arange(symbols.count))
-    return EngineState(
-        meta,
-        AccountColumns(
-            accounts.account_id[a],
-            accounts.cash_cents[a],
-            accounts.net_flow_cents[a],
-            accounts.realized_cents[a],
-            accounts.base_equity_cents[a],
-            accounts.base_net_flow_cents[a],
-            accounts.has_base[a].astype(np.int64),
-            np.isin(a, dirty.rows()).astype(np.int64),
-        ),
-        PositionColumns(
-            accounts.account_id[positions.account_row[p]],
-            symbols.symbol_id[positions.symbol_row[p]],
-            positions.quantity_bp[p],
-            positions.basis_cents[p],
-            positions.realized_cents[p],
-            positions.valued_quantity_bp[p],
-            positions.valued_basis_cents[p],
-            positions.valued_realized_cents[p],
-            positions.updated_ms[p],
-            positions.listed[p].astype(np.int64),
-        ),
-        MarkColumns(
-            symbols.symbol_id[s],
-            symbols.price_cents[s],
-            symbols.source[s],
-            symbols.mark_time_ms[s],
-            symbols.valued_price_cents[s],
-            symbols.valued_source[s],
-            symbols.valued_time_ms[s],
-            np.isin(s, moved.rows()).astype(np.int64),
-        ),
+    a, p, s = rows or (np.arange(book.accounts.count), book.position_rows(), np.arange(book.symbols.count))
+    return EngineState(meta, _accounts(book, a, dirty), _positions(book, p), _marks(book, s, moved))
+
+
+def _accounts(book: Book, row: Int64Array, dirty: RowSet) -> AccountColumns:
+    if not len(row):
+        return AccountColumns.empty()
+    accounts = book.accounts
+    return AccountColumns(
+        accounts.account_id[row],
+        accounts.cash_cents[row],
+        accounts.net_flow_cents[row],
+        accounts.realized_cents[row],
+        accounts.base_equity_cents[row],
+        accounts.base_net_flow_cents[row],
+        accounts.has_base[row].astype(np.int64),
+        _is_among(row, dirty),
     )
+
+
+def _positions(book: Book, row: Int64Array) -> PositionColumns:
+    if not len(row):
+        return PositionColumns.empty()
+    positions = book.positions
+    return PositionColumns(
+        book.accounts.account_id[positions.account_row[row]],
+        book.symbols.symbol_id[positions.symbol_row[row]],
+        positions.quantity_bp[row],
+        positions.basis_cents[row],
+        positions.realized_cents[row],
+        positions.valued_quantity_bp[row],
+        positions.valued_basis_cents[row],
+        positions.valued_realized_cents[row],
+        positions.updated_ms[row],
+        positions.listed[row].astype(np.int64),
+    )
+
+
+def _marks(book: Book, row: Int64Array, moved: RowSet) -> MarkColumns:
+    if not len(row):
+        return MarkColumns.empty()
+    symbols = book.symbols
+    return MarkColumns(
+        symbols.symbol_id[row],
+        symbols.price_cents[row],
+        symbols.source[row],
+        symbols.mark_time_ms[row],
+        symbols.valued_price_cents[row],
+        symbols.valued_source[row],
+        symbols.valued_time_ms[row],
+        _is_among(row, moved),
+    )
+
+
+def _is_among(row: Int64Array, marked: RowSet) -> Int64Array:
+    return marked.among(row).astype(np.int64)
 
 
 def restore(

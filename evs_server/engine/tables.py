@@ -108,7 +108,8 @@ class Table:
         for index, name in enumerate(names):
             column = block[:, index] if self.by_row else block[index]
             if self._capacity:
-                column[: self._capacity] = getattr(self, name)
+                # Not the spare rows: copied, they would become memory.
+                column[: self.count] = getattr(self, name)[: self.count]
             setattr(self, name, column)
         return block
 

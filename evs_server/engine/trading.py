@@ -1,5 +1,5 @@
 """
-Runs of trades and prices, applied by kernels: what ``Events.apply_trade`` and ``apply_price`` do, many at a time. Pure.
+Runs of trades, prices and flows, applied by kernels: what ``Events`` does one by one, many at a time. Pure.
 
 A kernel applies events in order, and stops before the first that is not plain: that may have to be refused, that makes
 an account or symbol loud (``bounds``), that needs a new row where there is no room, or that the caller wants to see
@@ -13,7 +13,7 @@ A worked example: an account with 1,000,000 cents buys 100 shares at 5,000. 100 
 2^38 // 5,000, so their notional is below 2^38 cents; cash 500,000 and basis 500,000 are quiet. Nothing more is asked.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numba import types
@@ -21,10 +21,19 @@ from numba import types
 from evs_server.engine.arithmetic import cut_notional
 from evs_server.engine.book import POSITION_COUNT, TABLES, Book, Tables, place_position
 from evs_server.engine.changes import MARKED, Changes, Marked
-from evs_server.engine.compiled import fetch, helper, kernel
-from evs_server.engine.index import find_id, find_position
+from evs_server.engine.compiled import INT64S, fetch, helper, kernel, tuple_of
+from evs_server.engine.index import (
+    ID_SLOTS,
+    OWNER,
+    SYMBOL,
+    fetch_id,
+    fetch_position,
+    find_id,
+    find_position,
+    likely_position,
+)
 from evs_server.engine.rowset import put
-from evs_server.engine.tables import NO_ROW, Accounts, Blocks, Positions, Symbols
+from evs_server.engine.tables import BLOCKS, NO_ROW, Accounts, Blocks, Positions, Symbols
 from evs_server.limits import (
     BP_PER_SHARE,
     POSITIONS_PER_ACCOUNT_MAX,
@@ -32,7 +41,7 @@ from evs_server.limits import (
     QUIET_MONEY_CENTS,
     QUIET_POSITION_CENTS,
 )
-from evs_server.model import BoolArray, Int64Array, MarkSource, PriceRun, Side, TradeRun
+from evs_server.model import BoolArray, CashRun, Int64Array, MarkSource, PriceRun, Side, TradeRun
 
 _CASH: Final = Accounts.at("cash_cents")
 _NET_FLOW: Final = Accounts.at("net_flow_cents")
@@ -50,8 +59,7 @@ _MARK_TIME: Final = Symbols.at("mark_time_ms")
 _QUANTITY_MAX: Final = Symbols.at("quantity_bp_max")
 _SYMBOL_LOUD: Final = Symbols.at("loud")
 
-_ACCOUNT_ID, _SYMBOL_ID, _SIDE, _SIZE_BP, _PRICE_CENTS, _FEE = range(6)
-"""Rows of the block that a run of trades is handed to the kernel as."""
+_NONE_APART: Final = np.zeros(0, np.bool_)
 _BUY: Final = int(Side.BUY)
 _MARK: Final = int(MarkSource.MARK)
 _LAST_TRADE: Final = int(MarkSource.LAST_TRADE)
@@ -63,37 +71,70 @@ _PRODUCT_MAX: Final = 2**62
 assert _SAFE_FACTOR * QUIET_POSITION_CENTS <= _PRODUCT_MAX, "closing so few bp of a quiet position needs no division"
 
 
-_EVENTS: Final = types.int64[:, ::1]
+class Trades(NamedTuple):
+    """A run of trades as kernels take it: what of ``model.TradeRun`` an account's books depend on."""
+
+    account_id: Int64Array
+    symbol_id: Int64Array
+    side: Int64Array
+    quantity_bp: Int64Array
+    price_cents: Int64Array
+    fee_cents: Int64Array
+
+
+_TRADES: Final = tuple_of(Trades, *[INT64S] * 6)
 _FLAGS: Final = types.boolean[::1]
 
 
-def apply_trades(book: Book, changes: Changes, run: TradeRun, apart: BoolArray, first: int, now_ms: int) -> int:
+def apply_trades(
+    book: Book,
+    changes: Changes,
+    run: TradeRun,
+    apart: BoolArray | None,
+    first: int,
+    now_ms: int,
+    *,
+    moves_marks: bool = True,
+) -> int:
     """
     Apply trades of a run, in order, up to the first that must be applied the exact way.
 
     Args:
-        apart: By event, those that the caller sees to itself; so it does to all of accounts marked ``exact``.
+        apart: By event, those that the caller sees to itself, if any; so it does to all of accounts marked ``exact``.
         first: Where to begin.
+        moves_marks: Whether trades move the marks of symbols that have no price of their own.
 
     Returns:
         Index of that first one; the length of the run if there is none.
     """
-    trades = np.stack((run.account_id, run.symbol_id, run.side, run.quantity_bp, run.price_cents, run.fee_cents))
-    ahead = np.empty((_AHEAD, 3), np.int64)
-    return _apply_trades(trades, apart, first, now_ms, book.tables(), changes.marked(), ahead)
+    trades = Trades(run.account_id, run.symbol_id, run.side, run.quantity_bp, run.price_cents, run.fee_cents)
+    ahead = np.empty((_AHEAD, 2), np.int64)
+    given = _NONE_APART if apart is None else apart
+    return _apply_trades(trades, given, first, now_ms, moves_marks, book.tables(), changes.marked(), ahead)
 
 
-def apply_prices(book: Book, changes: Changes, run: PriceRun, apart: BoolArray, first: int, now_ms: int) -> int:
+def apply_prices(book: Book, changes: Changes, run: PriceRun, apart: BoolArray | None, first: int, now_ms: int) -> int:
     """Set marks of a run, as ``apply_trades`` does trades."""
-    prices = np.stack((run.symbol_id, run.price_cents))
-    return _apply_prices(prices, apart, first, now_ms, book.tables(), changes.marked())
+    given = _NONE_APART if apart is None else apart
+    return _apply_prices(run.symbol_id, run.price_cents, given, first, now_ms, book.tables(), changes.marked())
+
+
+def apply_flows(book: Book, changes: Changes, run: CashRun, apart: BoolArray | None, first: int) -> int:
+    """Book flows of a run, as ``apply_trades`` does trades; up to the first of an account that is marked at all."""
+    given = _NONE_APART if apart is None else apart
+    return _apply_flows(run.account_id, run.amount_cents, given, first, book.tables(), changes.marked())
+
+
+def are_plain(book: Book, account_id: Int64Array) -> bool:
+    """Whether all of some accounts are known, and none of them is marked ``exact`` or ``exact_with_fee``."""
+    return _are_plain(account_id, book.account_index.slot, book.accounts.blocks)
 
 
 @helper
-def _is_plain_price(symbol: Blocks, symbol_row: int, price_cents: int) -> bool:
-    """Whether a price leaves every holder quiet."""
+def _is_plain_price(symbol: Blocks, symbol_row: int, quiet_shares: int) -> bool:
+    """Whether a price leaves every holder quiet that holds fewer whole shares than are quiet at it."""
     largest_shares = symbol.int64[_QUANTITY_MAX, symbol_row] // BP_PER_SHARE
-    return not symbol.flag[_SYMBOL_LOUD, symbol_row] and largest_shares < QUIET_POSITION_CENTS // price_cents
+    return not symbol.flag[_SYMBOL_LOUD, symbol_row] and largest_shares < quiet_shares
 
 
 @helper
@@ -133,23 +174,31 @@ def _fill(
 
 
 @helper
-def _is_quiet_account(account: Blocks, account_row: int, cash_cents: int, realized_cents: int) -> bool:
+def _is_quiet_account(
+    account: Blocks, account_row: int, cash_cents: int, net_flow_cents: int, realized_cents: int
+) -> bool:
     return (
         not account.flag[account_row, _ACCOUNT_LOUD]
         and abs(cash_cents) < QUIET_MONEY_CENTS
-        and abs(account.int64[account_row, _NET_FLOW]) < QUIET_MONEY_CENTS
+        and abs(net_flow_cents) < QUIET_MONEY_CENTS
         and abs(realized_cents) < QUIET_MONEY_CENTS
     )
 
 
 @helper
-def _is_quiet_lot(quantity_bp: int, basis_cents: int, realized_cents: int, price_cents: int) -> bool:
+def _is_quiet_lot(quantity_bp: int, basis_cents: int, realized_cents: int, quiet_shares: int) -> bool:
     return (
         abs(basis_cents) < QUIET_POSITION_CENTS
         and abs(realized_cents) < QUIET_MONEY_CENTS
         and abs(quantity_bp) <= QUANTITY_BP_MAX
-        and (price_cents == 0 or abs(quantity_bp) // BP_PER_SHARE < QUIET_POSITION_CENTS // price_cents)
+        and abs(quantity_bp) // BP_PER_SHARE < quiet_shares
     )
+
+
+@helper
+def _quiet_shares(price_cents: int) -> int:
+    """At a price, or at none, how many whole shares are too many for a quiet position."""
+    return QUIET_POSITION_CENTS // price_cents if price_cents else QUANTITY_BP_MAX
 
 
 @helper
@@ -161,31 +210,33 @@ def _new_row(tables: Tables, account_row: int, symbol_row: int) -> int:
 
 @helper
 def _apply_trade(
-    trades: Int64Array, index: int, now_ms: int, tables: Tables, marked: Marked, rows: tuple[int, int, int]
-) -> bool:
+    trades: Trades, index: int, now_ms: int, moves_marks: bool, tables: Tables, marked: Marked, account_row: int,
+    symbol_row: int,
+) -> bool:  # fmt: skip
     """Whether one trade was plain, and is applied; if it was not, nothing has changed."""
     account, position, symbol = tables.account, tables.position, tables.symbol
-    account_row, symbol_row, row = rows
-    size_bp, price, fee = trades[_SIZE_BP, index], trades[_PRICE_CENTS, index], trades[_FEE, index]
-    if size_bp // BP_PER_SHARE >= QUIET_POSITION_CENTS // price:
+    size_bp, price, fee = trades.quantity_bp[index], trades.price_cents[index], trades.fee_cents[index]
+    shares_at_price = _quiet_shares(price)
+    if size_bp // BP_PER_SHARE >= shares_at_price:
         return False
-    makes_mark = symbol.int64[_SOURCE, symbol_row] != _MARK
-    if makes_mark and not _is_plain_price(symbol, symbol_row, price):
+    makes_mark = moves_marks and symbol.int64[_SOURCE, symbol_row] != _MARK
+    if makes_mark and not _is_plain_price(symbol, symbol_row, shares_at_price):
         return False
+    row = find_position(tables.slots, position, account_row, symbol_row)
     held, basis, realized = 0, 0, 0
     if row != NO_ROW:
         held, basis = position.int64[_QUANTITY, row], position.int64[_BASIS, row]
         realized = position.int64[_REALIZED, row]
-    signed_bp = size_bp if trades[_SIDE, index] == _BUY else -size_bp
+    signed_bp = size_bp if trades.side[index] == _BUY else -size_bp
     notional = cut_notional(signed_bp, price)
     held, basis, gained = _fill(held, basis, signed_bp, price, abs(notional))
     cash = account.int64[account_row, _CASH] - notional - fee
     account_realized = account.int64[account_row, _ACCOUNT_REALIZED] + gained - fee
     realized += gained - fee
-    value_price = price if makes_mark else symbol.int64[_PRICE, symbol_row]
-    if not _is_quiet_account(account, account_row, cash, account_realized):
+    shares_at_mark = shares_at_price if makes_mark else _quiet_shares(symbol.int64[_PRICE, symbol_row])
+    if not _is_quiet_account(account, account_row, cash, account.int64[account_row, _NET_FLOW], account_realized):
         return False
-    if not _is_quiet_lot(held, basis, realized, value_price):
+    if not _is_quiet_lot(held, basis, realized, shares_at_mark):
         return False
     if row == NO_ROW:
         row = _new_row(tables, account_row, symbol_row)
@@ -208,62 +259,103 @@ def _apply_trade(
 
 
 @helper
-def _look_up(trades: Int64Array, index: int, tables: Tables) -> tuple[int, int, int]:
-    """Rows of a trade's account, symbol and position; no account's if the trade must be applied the exact way."""
-    account_row = find_id(tables.account_slot, trades[_ACCOUNT_ID, index])
-    symbol_row = find_id(tables.symbol_slot, trades[_SYMBOL_ID, index])
+def _look_up(trades: Trades, index: int, tables: Tables) -> tuple[int, int]:
+    """Rows of a trade's account and symbol; no account's if the trade must be applied the exact way."""
+    account_row = find_id(tables.account_slot, trades.account_id[index])
+    symbol_row = find_id(tables.symbol_slot, trades.symbol_id[index])
     if min(account_row, symbol_row) == NO_ROW:
-        return NO_ROW, NO_ROW, NO_ROW
+        return NO_ROW, NO_ROW
     flag = tables.account.flag
-    if flag[account_row, _EXACT] or (flag[account_row, _EXACT_WITH_FEE] and trades[_FEE, index] != 0):
-        return NO_ROW, NO_ROW, NO_ROW
-    return account_row, symbol_row, find_position(tables.slots, tables.position, account_row, symbol_row)
+    if flag[account_row, _EXACT] or (flag[account_row, _EXACT_WITH_FEE] and trades.fee_cents[index] != 0):
+        return NO_ROW, NO_ROW
+    return account_row, symbol_row
 
 
 @helper
-def _fetch(tables: Tables, account_row: int, row: int) -> None:
-    if account_row != NO_ROW:
-        fetch(tables.account.int64, account_row, 0)
+def _fetch(tables: Tables, account_row: int, symbol_row: int) -> None:
+    """Fetch what a trade needs of its account, and of the position that is most likely its own."""
+    fetch(tables.account.int64, account_row, 0)
+    row = likely_position(tables.slots, account_row, symbol_row)
     if row != NO_ROW:
-        fetch(tables.position.int64, _QUANTITY, row)
-        fetch(tables.position.int64, _BASIS, row)
-        fetch(tables.position.int64, _REALIZED, row)
-        fetch(tables.position.int64, _UPDATED, row)
+        position = tables.position
+        fetch(position.int32, OWNER, row)
+        fetch(position.int32, SYMBOL, row)
+        fetch(position.int64, _QUANTITY, row)
+        fetch(position.int64, _BASIS, row)
+        fetch(position.int64, _REALIZED, row)
+        fetch(position.int64, _UPDATED, row)
 
 
-@kernel(types.int64(_EVENTS, _FLAGS, types.int64, types.int64, TABLES, MARKED, types.int64[:, ::1]))
+@kernel(types.int64(_TRADES, _FLAGS, types.int64, types.int64, types.boolean, TABLES, MARKED, types.int64[:, ::1]))
 def _apply_trades(
-    trades: Int64Array,
-    apart: BoolArray,
-    first: int,
-    now_ms: int,
-    tables: Tables,
-    marked: Marked,
+    trades: Trades, apart: BoolArray, first: int, now_ms: int, moves_marks: bool, tables: Tables, marked: Marked,
     ahead: Int64Array,
-) -> int:
-    count = len(apart)
+) -> int:  # fmt: skip
+    count = len(trades.account_id)
     for start in range(first, count, _AHEAD):
         end = min(start + _AHEAD, count)
+        # In rounds: each leads to memory that the round before has asked for.
         for index in range(start, end):
-            ahead[index - start] = _look_up(trades, index, tables)
-            _fetch(tables, ahead[index - start, 0], ahead[index - start, 2])
+            fetch_id(tables.account_slot, trades.account_id[index])
         for index in range(start, end):
-            account_row, symbol_row, row = ahead[index - start, 0], ahead[index - start, 1], ahead[index - start, 2]
-            if apart[index] or account_row == NO_ROW:
+            account_row, symbol_row = _look_up(trades, index, tables)
+            ahead[index - start, 0], ahead[index - start, 1] = account_row, symbol_row
+            if account_row != NO_ROW:
+                fetch_position(tables.slots, account_row, symbol_row)
+        for index in range(start, end):
+            if ahead[index - start, 0] != NO_ROW:
+                _fetch(tables, ahead[index - start, 0], ahead[index - start, 1])
+        for index in range(start, end):
+            account_row, symbol_row = ahead[index - start, 0], ahead[index - start, 1]
+            if account_row == NO_ROW or (len(apart) and apart[index]):
                 return index
-            if row == NO_ROW:
-                # It may have been opened since, by a trade before it.
-                row = find_position(tables.slots, tables.position, account_row, symbol_row)
-            if not _apply_trade(trades, index, now_ms, tables, marked, (account_row, symbol_row, row)):
+            if not _apply_trade(trades, index, now_ms, moves_marks, tables, marked, account_row, symbol_row):
                 return index
     return count
 
 
-@kernel(types.int64(_EVENTS, _FLAGS, types.int64, types.int64, TABLES, MARKED))
-def _apply_prices(prices: Int64Array, apart: BoolArray, first: int, now_ms: int, tables: Tables, marked: Marked) -> int:
-    for index in range(first, len(apart)):
-        symbol_row, price = find_id(tables.symbol_slot, prices[0, index]), prices[1, index]
-        if apart[index] or symbol_row == NO_ROW or not _is_plain_price(tables.symbol, symbol_row, price):
+@kernel(types.int64(INT64S, INT64S, _FLAGS, types.int64, types.int64, TABLES, MARKED))
+def _apply_prices(
+    symbol_id: Int64Array, price_cents: Int64Array, apart: BoolArray, first: int, now_ms: int, tables: Tables,
+    marked: Marked,
+) -> int:  # fmt: skip
+    for index in range(first, len(symbol_id)):
+        symbol_row, price = find_id(tables.symbol_slot, symbol_id[index]), price_cents[index]
+        if symbol_row == NO_ROW or (len(apart) and apart[index]):
+            return index
+        if not _is_plain_price(tables.symbol, symbol_row, _quiet_shares(price)):
             return index
         _set_mark(tables.symbol, marked, symbol_row, price, _MARK, now_ms)
-    return len(apart)
+    return len(symbol_id)
+
+
+@helper
+def _is_plain(account: Blocks, row: int) -> bool:
+    return row != NO_ROW and not account.flag[row, _EXACT] and not account.flag[row, _EXACT_WITH_FEE]
+
+
+@kernel(types.int64(INT64S, INT64S, _FLAGS, types.int64, TABLES, MARKED))
+def _apply_flows(
+    account_id: Int64Array, amount_cents: Int64Array, apart: BoolArray, first: int, tables: Tables, marked: Marked
+) -> int:
+    account = tables.account
+    for index in range(first, len(account_id)):
+        row, amount = find_id(tables.account_slot, account_id[index]), amount_cents[index]
+        if (len(apart) and apart[index]) or not _is_plain(account, row):
+            return index
+        cash, net_flow = account.int64[row, _CASH] + amount, account.int64[row, _NET_FLOW] + amount
+        if not _is_quiet_account(account, row, cash, net_flow, account.int64[row, _ACCOUNT_REALIZED]):
+            return index
+        account.int64[row, _CASH] = cash
+        account.int64[row, _NET_FLOW] = net_flow
+        put(marked.dirty, row)
+        put(marked.accounts, row)
+    return len(account_id)
+
+
+@kernel(types.boolean(INT64S, ID_SLOTS, BLOCKS))
+def _are_plain(account_id: Int64Array, account_slot: Int64Array, account: Blocks) -> bool:
+    heeded_count = 0
+    for each in account_id:
+        heeded_count += not _is_plain(account, find_id(account_slot, each))
+    return heeded_count == 0

@@ -10,7 +10,7 @@ from evs_server.clock import Clock
 from evs_server.engine import Engine
 from evs_server.ingest.clearing import Clearing
 from evs_server.ingest.intake import Intake
-from evs_server.ingest.sequencer import Sequencer
+from evs_server.ingest.sequencer import Sequencing
 from evs_server.model import Change, Correction, Holdings, Ledger, SettledTrade
 
 
@@ -25,7 +25,7 @@ class Books:
     def __init__(
         self,
         engine: Engine,
-        sequencer: Sequencer,
+        sequencer: Sequencing,
         clearing: Clearing,
         intake: Intake,
         clock: Clock,

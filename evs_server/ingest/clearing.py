@@ -105,7 +105,8 @@ class Clearing:
         """
         if self._must_wait(account_id):
             self.parked.require_room()
-            self._engine.observe_price(trade.symbol_id, trade.price_cents, now_ms)
+            if self._engine.trades_move_marks:
+                self._engine.observe_price(trade.symbol_id, trade.price_cents, now_ms)
             self.parked.park_trade(account_id, *trade)
             self._heed(account_id)
         else:
@@ -200,6 +201,11 @@ class Clearing:
     def known_cents(self, account_id: int) -> int | None:
         """What a newcomer had been funded with as far as was taken over, or None for any other account."""
         return self._newcomers.known_cents(account_id)
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether any account has parked events, or is suspected, though it may not be new any more."""
+        return self.parked.holds_any or self._newcomers.has_suspects
 
     def suspects(self, now_ms: int) -> list[int]:
         """Accounts that may have been read half way, to be read again."""

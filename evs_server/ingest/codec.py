@@ -1,64 +1,28 @@
 """
 Protobuf to batches, and all validation of what senders say. Pure.
 
-Past this room every number is inside ``limits``. A run is checked as columns; only an event that some column condemns
-is looked at by itself, to say what is wrong with it in order of precedence. Few events, above all the one of a unary
-call, are each looked at by themselves: for one, columns cost five times as much. Each event gets a digest of its
-content, the same whichever way it came.
+Past this room every number is inside ``limits``. All events of one kind in a request are checked as columns of one
+table (``columns``), however many runs they came in, and runs of one kind that follow each other become one: a sender
+that makes a run of each event costs little more than one that does not. The one event of a unary call is looked at by
+itself. Each event gets a digest of its content, the same whichever way it came.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from hashlib import blake2b
+import itertools
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from evs.v1 import evs_pb2 as pb
 
 from evs_server.errors import InvalidRequest, RequestError
-from evs_server.ingest import rules
-from evs_server.limits import (
-    BATCH_EVENTS_MAX,
-    EXACT_MAX,
-    FEE_CENTS_MAX,
-    PRICE_CENTS_MAX,
-    QUANTITY_BP_MAX,
-    REASON_BYTES_MAX,
-    TICK_TIME_MS_MAX,
-)
-from evs_server.model import (
-    Batch,
-    BoolArray,
-    CashRun,
-    Int64Array,
-    PriceRun,
-    Run,
-    Side,
-    TickRun,
-    TradeRun,
-    UInt64Array,
-)
+from evs_server.ingest import columns, rules
+from evs_server.ingest.columns import Checked
+from evs_server.limits import BATCH_EVENTS_MAX
+from evs_server.model import Batch, Int64Array, Run, UInt64Array, part_of
 
-_TRADE, _PRICE, _CASH, _TICK = 1, 2, 3, 4
-_SEED = 0x9E3779B97F4A7C15
-_MIX = 0xBF58476D1CE4E5B9
-_SHIFT = 29
-_WORD = 2**64 - 1
-_FEW = 6
-"""Up to so many events of a run, looking at each costs less than columns do."""
-_SEED_U64, _MIX_U64, _SHIFT_U64 = np.uint64(_SEED), np.uint64(_MIX), np.uint64(_SHIFT)
-
-_TRADE_RANGES = {
-    "account_id": (1, EXACT_MAX),
-    "symbol_id": (0, 2**32 - 1),
-    "side": (min(Side), max(Side)),
-    "quantity_bp": (1, QUANTITY_BP_MAX),
-    "price_cents": (1, PRICE_CENTS_MAX),
-    "fee_cents": (0, FEE_CENTS_MAX),
-    "settlement_id": (0, EXACT_MAX),
-}
-_TRADE_LEAST, _TRADE_MOST = np.array(list(_TRADE_RANGES.values()), np.int64).T[:, :, np.newaxis]
-
-_Row = tuple[int, ...]
-_Checked = tuple[Run, UInt64Array, dict[int, RequestError]]
+_SHORT: Final = 128
+"""Runs of fewer events are merged into one message before they become arrays: that takes less than arrays of each."""
 
 
 # --- requests -----------------------------------------------------------------------------------------------------
@@ -70,22 +34,22 @@ def decode_trade(request: pb.OnTradeSettledRequest) -> Batch:
         request.account_id, request.symbol_id, request.side, request.quantity_bp, request.price_cents,
         request.fee_cents, request.settlement_id,
     )  # fmt: skip
-    return _single(request, _few_trades([row]))
+    return _single(request, columns.few_trades([row]))
 
 
 def decode_price(request: pb.OnPriceUpdatedRequest) -> Batch:
     """A batch of one mark; raises as ``decode_trade``."""
-    return _single(request, _few_prices([(request.symbol_id, request.price_cents)]))
+    return _single(request, columns.few_prices([(request.symbol_id, request.price_cents)]))
 
 
 def decode_cash(request: pb.OnCashAdjustedRequest) -> Batch:
     """A batch of one flow; raises as ``decode_trade``."""
-    return _single(request, _few_flows([(request.account_id, request.amount_cents)], (request.reason,)))
+    return _single(request, columns.few_flows([(request.account_id, request.amount_cents)], (request.reason,)))
 
 
 def decode_tick(request: pb.OnTickCompleteRequest) -> Batch:
     """A batch of one tick completion; raises as ``decode_trade``."""
-    return _single(request, _few_ticks([(request.tick_id, request.tick_time)]))
+    return _single(request, columns.few_ticks([(request.tick_id, request.tick_time)]))
 
 
 def decode_batch(request: pb.StreamEventsRequest) -> Batch:
@@ -95,17 +59,17 @@ def decode_batch(request: pb.StreamEventsRequest) -> Batch:
     Raises:
         InvalidRequest: If it cannot be read at all; nothing of it counts then.
     """
-    checked = [_run(run) for run in request.runs]
-    size = sum(len(run) for run, _, _ in checked)
+    stretches = _gathered(request.runs)
+    size = sum(stretch.count for stretch in stretches)
     if size > BATCH_EVENTS_MAX:
         raise InvalidRequest(
             "runs", f"a batch holds {size} events, the most is {BATCH_EVENTS_MAX}", size=size, bound=BATCH_EVENTS_MAX
         )
     if not request.first_sequence:
-        return _batch("", 0, 0, checked)
+        return _batch("", 0, 0, stretches)
     rules.check_source("source", request.source)
     rules.check_numbering("epoch", request.epoch, "first_sequence", request.first_sequence, size)
-    return _batch(request.source, request.epoch, request.first_sequence, checked)
+    return _batch(request.source, request.epoch, request.first_sequence, stretches)
 
 
 def check_source(source: str) -> str:
@@ -116,7 +80,7 @@ def check_source(source: str) -> str:
 
 def _single(
     request: pb.OnTradeSettledRequest | pb.OnPriceUpdatedRequest | pb.OnCashAdjustedRequest | pb.OnTickCompleteRequest,
-    checked: _Checked,
+    checked: Checked,
 ) -> Batch:
     run, digest, refusals = checked
     if not request.HasField("event_id"):
@@ -128,194 +92,208 @@ def _single(
     return Batch(event_id.source, event_id.epoch, event_id.sequence, (run,), digest, refusals)
 
 
-def _batch(source: str, epoch: int, first_sequence: int, checked: Sequence[_Checked]) -> Batch:
-    refusals: dict[int, RequestError] = {}
-    start = 0
-    for run, _, refused in checked:
-        refusals.update((start + index, error) for index, error in refused.items())
-        start += len(run)
-    digests = [digest for _, digest, _ in checked]
-    digest = np.concatenate(digests) if digests else np.empty(0, np.uint64)
-    return Batch(source, epoch, first_sequence, tuple(run for run, _, _ in checked), digest, refusals)
+# --- batches ------------------------------------------------------------------------------------------------------
 
 
-# --- runs ---------------------------------------------------------------------------------------------------------
+class _Form(NamedTuple):
+    """
+    How events of one kind are written in a request.
+
+    Attributes:
+        names: Its columns, in the order in which they are checked.
+        optional: Those of them that may be left out: all 0 then, or empty.
+        texts: Those of them that are texts; they come last.
+        check: Has all events of the kind checked.
+    """
+
+    kind: str
+    message: Callable[[], Any]
+    names: tuple[str, ...]
+    optional: tuple[str, ...]
+    check: Callable[["_Gathering"], Checked]
+    texts: tuple[str, ...] = ()
 
 
-def _run(run: pb.EventRun) -> _Checked:
-    kind = run.WhichOneof("events")
-    if kind == "trades":
-        return _trade_run(run.trades)
-    if kind == "prices":
-        return _price_run(run.prices)
-    if kind == "cash":
-        return _cash_run(run.cash)
-    if kind == "ticks":
-        return _tick_run(run.ticks)
-    raise InvalidRequest("runs", "a run holds no events of any kind: set one of trades, prices, cash, ticks")
+class _Part(NamedTuple):
+    """Some events one behind the other: how many, their columns, and how many entries at the beginning to skip."""
+
+    size: int
+    fields: list[Any]
+    skipped: int = 0
 
 
-def _trade_run(trades: pb.TradeColumns) -> _Checked:
-    count = len(trades.account_id)
-    zeros = (0,) * count if count <= _FEW else np.zeros(count, np.int64)
-    columns = (
-        trades.account_id, trades.symbol_id, trades.side, trades.quantity_bp, trades.price_cents,
-        trades.fee_cents or zeros, trades.settlement_id or zeros,
-    )  # fmt: skip
-    if any(len(column) != count for column in columns):
-        rules.check_lengths("trades", **dict(zip(_TRADE_RANGES, columns, strict=True)))
-    if 0 < count <= _FEW:
-        return _few_trades(list(zip(*columns, strict=True)))
-    table = np.empty((len(columns), count), np.int64)
-    for field, column in zip(table, columns, strict=True):
-        # By way of an array of its own, which the column can make of itself at once.
-        field[:] = np.array(column)
-    return _trades(table)
+class _Gathering:
+    """
+    The events of one kind in a request, in order, whichever runs they came in.
 
+    Attributes:
+        parts: Long runs, and short ones that were merged.
+    """
 
-def _price_run(prices: pb.PriceColumns) -> _Checked:
-    rules.check_lengths("prices", symbol_id=prices.symbol_id, price_cents=prices.price_cents)
-    if 0 < len(prices.symbol_id) <= _FEW:
-        return _few_prices(list(zip(prices.symbol_id, prices.price_cents, strict=True)))
-    return _prices(np.array(prices.symbol_id, np.int64), np.array(prices.price_cents, np.int64))
+    def __init__(self, form: _Form) -> None:
+        self.form = form
+        self.count = 0
+        self.parts: list[_Part] = []
+        self._merged: _Merged | None = None
 
-
-def _cash_run(cash: pb.CashColumns) -> _Checked:
-    reason = tuple(cash.reason) or ("",) * len(cash.account_id)
-    rules.check_lengths("cash", account_id=cash.account_id, amount_cents=cash.amount_cents, reason=reason)
-    if 0 < len(reason) <= _FEW:
-        return _few_flows(list(zip(cash.account_id, cash.amount_cents, strict=True)), reason)
-    return _cash(np.array(cash.account_id, np.int64), np.array(cash.amount_cents, np.int64), reason)
-
-
-def _tick_run(ticks: pb.TickColumns) -> _Checked:
-    tick_time = ticks.tick_time or [0] * len(ticks.tick_id)
-    rules.check_lengths("ticks", tick_id=ticks.tick_id, tick_time=tick_time)
-    if 0 < len(tick_time) <= _FEW:
-        return _few_ticks(list(zip(ticks.tick_id, tick_time, strict=True)))
-    return _ticks(np.array(ticks.tick_id, np.uint64), np.array(tick_time, np.int64))
-
-
-# Columns: what is wrong with whichever of many.
-
-
-def _trades(table: Int64Array) -> _Checked:
-    columns = tuple(table)
-    condemned: BoolArray = np.any(_outside(table, _TRADE_LEAST, _TRADE_MOST), axis=0)
-    return TradeRun(*columns), _digest(_TRADE, columns), _refuse(condemned, columns, rules.check_trade)
-
-
-def _prices(symbol_id: Int64Array, price_cents: Int64Array) -> _Checked:
-    columns = (symbol_id, price_cents)
-    condemned = _outside(price_cents, 1, PRICE_CENTS_MAX)
-    return PriceRun(*columns), _digest(_PRICE, columns), _refuse(condemned, columns, rules.check_price)
-
-
-def _cash(account_id: Int64Array, amount_cents: Int64Array, reason: tuple[str, ...]) -> _Checked:
-    columns = (account_id, amount_cents)
-    too_long = np.array([len(text.encode()) > REASON_BYTES_MAX for text in reason], np.bool_)
-    condemned = (
-        _outside(account_id, 1, EXACT_MAX)
-        | _outside(amount_cents, -EXACT_MAX, EXACT_MAX)
-        | (amount_cents == 0)
-        | too_long
-    )
-    text = np.array([_text_digest(each) for each in reason], np.uint64).view(np.int64)
-    refusals = _refuse(condemned, columns, lambda a, b, index: rules.check_cash(a, b, reason[index]))
-    return CashRun(account_id, amount_cents, reason), _digest(_CASH, (*columns, text)), refusals
-
-
-def _ticks(tick_id: UInt64Array, tick_time_ms: Int64Array) -> _Checked:
-    tick = np.minimum(tick_id, EXACT_MAX + 1).astype(np.int64)
-    condemned = _outside(tick, 0, EXACT_MAX) | _outside(tick_time_ms, 0, TICK_TIME_MS_MAX)
-    refusals = _refuse(condemned, (tick_id, tick_time_ms), rules.check_tick)
-    return TickRun(tick, tick_time_ms), _digest(_TICK, (tick_id.view(np.int64), tick_time_ms)), refusals
-
-
-def _outside(column: Int64Array, least: int | Int64Array, most: int | Int64Array) -> BoolArray:
-    # As unsigned numbers, all that is below the least is far above the most: one comparison does for both.
-    condemned: BoolArray = (column - least).view(np.uint64) > np.uint64(most - least)
-    return condemned
-
-
-def _refuse(
-    condemned: BoolArray,
-    columns: Sequence[Int64Array | UInt64Array],
-    check: Callable[..., None],
-) -> dict[int, RequestError]:
-    refusals: dict[int, RequestError] = {}
-    if not condemned.any():
-        return refusals
-    for index in np.flatnonzero(condemned).tolist():
-        try:
-            check(*(column.item(index) for column in columns), index)
-        except RequestError as error:
-            refusals[index] = error
+    def add(self, run: Any) -> int:
+        """How many events a run has, which are now the last."""
+        count = len(getattr(run, self.form.names[0]))
+        if 0 < count < _SHORT:
+            if self._merged is None:
+                self._merged = _Merged(self.form)
+            self._merged.add(run, count)
         else:
-            raise AssertionError(f"event {index} was condemned, and nothing is wrong with it")
-    return refusals
+            self._close()
+            fields = [getattr(run, name) for name in self.form.names]
+            _check_lengths(self.form, fields, count)
+            if count:
+                self.parts.append(_Part(count, fields))
+        self.count += count
+        return count
+
+    def close(self) -> Checked:
+        """All of them, checked."""
+        self._close()
+        return self.form.check(self)
+
+    def table(self) -> Int64Array:
+        """A row for each column; what a part left out is 0, and what are texts is not filled."""
+        table = np.empty((len(self.form.names), self.count), np.int64)
+        numbers = table[: len(table) - len(self.form.texts)]
+        start = 0
+        for count, fields, skipped in self.parts:
+            stop = start + count
+            for row, field in zip(numbers, fields, strict=False):
+                # By way of an array of its own, which the field can make of itself at once.
+                row[start:stop] = np.array(field)[skipped:] if len(field) > skipped else 0
+            start = stop
+        return table
+
+    def _close(self) -> None:
+        if self._merged is not None:
+            self.parts.append(_Part(self._merged.count, self._merged.columns, 1))
+            self._merged = None
 
 
-def _digest(kind: int, columns: Sequence[Int64Array]) -> UInt64Array:
-    digest = np.full(len(columns[0]), kind, np.uint64)
-    shifted = np.empty_like(digest)
-    for column in columns:
-        digest ^= column.view(np.uint64)
-        digest *= _MIX_U64
-        digest += _SEED_U64
-        np.right_shift(digest, _SHIFT_U64, out=shifted)
-        digest ^= shifted
-    return digest
+class _Merged:
+    """
+    Short runs of one kind, one behind the other in one message.
+
+    Its columns begin with an entry of no event: of columns that are empty when they are asked for, not all are told
+    what is merged into the message later (protobuf 7.36).
+    """
+
+    def __init__(self, form: _Form) -> None:
+        self._form = form
+        self._message = form.message()
+        self._defaults = [("" if name in form.texts else 0) for name in form.names]
+        self.columns = [getattr(self._message, name) for name in form.names]
+        self._given: list[Any] = []
+        self._absent: list[Any] = self.columns
+        self.count = 0
+        for column, default in zip(self.columns, self._defaults, strict=True):
+            column.append(default)
+
+    def add(self, run: Any, count: int) -> None:
+        """Take the next run."""
+        before, self.count = self.count, self.count + count
+        self._message.MergeFrom(run)
+        if set(map(len, self._given)) != {self.count + 1} or (self._absent and set(map(len, self._absent)) != {1}):
+            # The first of them, or one whose columns are others than those before it, or not all of one length.
+            _check_lengths(self._form, [getattr(run, name) for name in self._form.names], count)
+            self._align(before)
+
+    def _align(self, before: int) -> None:
+        """Fill what some of the runs have left out and others have not."""
+        for column, default in zip(self.columns, self._defaults, strict=True):
+            missing = self.count + 1 - len(column)
+            if missing and any(column is each for each in self._given):
+                column.extend([default] * missing)
+            elif missing and len(column) > 1:
+                column[1:] = [default] * before + column[1:]
+        self._given = [column for column in self.columns if len(column) > 1]
+        self._absent = [column for column in self.columns if len(column) == 1]
 
 
-def _text_digest(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) if text else 0
+class _Stretch:
+    """Events of one kind that nothing of another kind comes between."""
+
+    __slots__ = ("count", "events")
+
+    def __init__(self, events: _Gathering) -> None:
+        self.events = events
+        self.count = 0
 
 
-# Rows: what is wrong with each of a few.
+def _check_lengths(form: _Form, fields: list[Any], count: int) -> None:
+    said = {
+        name: field if field or name not in form.optional else range(count)
+        for name, field in zip(form.names, fields, strict=True)
+    }
+    if any(len(field) != count for field in said.values()):
+        rules.check_lengths(form.kind, **said)
 
 
-def _few_trades(rows: Sequence[_Row]) -> _Checked:
-    return TradeRun(*_columns(rows)), _digest_of_rows(_TRADE, rows), _refuse_rows(rows, rules.check_trade)
+def _gathered(runs: Iterable[pb.EventRun]) -> list[_Stretch]:
+    by_kind: dict[str, _Gathering] = {}
+    stretches: list[_Stretch] = []
+    for run in runs:
+        kind = run.WhichOneof("events")
+        if kind is None:
+            raise InvalidRequest("runs", "a run holds no events of any kind: set one of trades, prices, cash, ticks")
+        events = by_kind.get(kind)
+        if events is None:
+            events = by_kind[kind] = _Gathering(_FORMS[kind])
+        count = events.add(getattr(run, kind))
+        if count:
+            if not stretches or stretches[-1].events is not events:
+                stretches.append(_Stretch(events))
+            stretches[-1].count += count
+    return stretches
 
 
-def _few_prices(rows: Sequence[_Row]) -> _Checked:
-    return PriceRun(*_columns(rows)), _digest_of_rows(_PRICE, rows), _refuse_rows(rows, rules.check_price)
+def _batch(source: str, epoch: int, first_sequence: int, stretches: list[_Stretch]) -> Batch:
+    ready = {events: events.close() for events in dict.fromkeys(stretch.events for stretch in stretches)}
+    if len(stretches) == 1:
+        [(run, digest, refusals)] = ready.values()
+        return Batch(source, epoch, first_sequence, (run,), digest, refusals)
+    runs: list[Run] = []
+    digests: list[UInt64Array] = [np.empty(0, np.uint64)]
+    refused: dict[int, RequestError] = {}
+    start, taken = 0, dict.fromkeys(ready, 0)
+    for stretch in stretches:
+        first = taken[stretch.events]
+        taken[stretch.events] = end = first + stretch.count
+        run, digest, refusals = ready[stretch.events]
+        runs.append(part_of(run, first, end))
+        digests.append(digest[first:end])
+        if refusals:
+            indexes = list(refusals)
+            for index in indexes[bisect_left(indexes, first) : bisect_left(indexes, end)]:
+                refused[start + index - first] = refusals[index]
+        start += stretch.count
+    return Batch(source, epoch, first_sequence, tuple(runs), np.concatenate(digests), refused)
 
 
-def _few_flows(rows: Sequence[_Row], reason: tuple[str, ...]) -> _Checked:
-    contents = [(*row, _text_digest(text)) for row, text in zip(rows, reason, strict=True)]
-    refusals = _refuse_rows(rows, lambda a, b, index: rules.check_cash(a, b, reason[index]))
-    account_id, amount_cents = _columns(rows)
-    return CashRun(account_id, amount_cents, reason), _digest_of_rows(_CASH, contents), refusals
+def _flows(events: _Gathering) -> Checked:
+    reasons = [part.fields[-1][part.skipped :] or [""] * part.size for part in events.parts]
+    return columns.flows(events.table(), tuple(itertools.chain.from_iterable(reasons)))
 
 
-def _few_ticks(rows: Sequence[_Row]) -> _Checked:
-    columns = _columns([(min(tick_id, EXACT_MAX + 1), tick_time) for tick_id, tick_time in rows])
-    return TickRun(*columns), _digest_of_rows(_TICK, rows), _refuse_rows(rows, rules.check_tick)
-
-
-def _columns(rows: Sequence[_Row]) -> Int64Array:
-    return np.array(tuple(zip(*rows, strict=True)), np.int64)
-
-
-def _refuse_rows(rows: Sequence[_Row], check: Callable[..., None]) -> dict[int, RequestError]:
-    refusals: dict[int, RequestError] = {}
-    for index, row in enumerate(rows):
-        try:
-            check(*row, index)
-        except RequestError as error:
-            refusals[index] = error
-    return refusals
-
-
-def _digest_of_rows(kind: int, rows: Iterable[_Row]) -> UInt64Array:
-    """As ``_digest`` has it for columns of these rows."""
-    digests = []
-    for row in rows:
-        digest = kind
-        for value in row:
-            digest = ((digest ^ (value & _WORD)) * _MIX + _SEED) & _WORD
-            digest ^= digest >> _SHIFT
-        digests.append(digest)
-    return np.array(digests, np.uint64)
+_FORMS: Final = {
+    "trades": _Form(
+        "trades",
+        pb.TradeColumns,
+        ("account_id", "symbol_id", "side", "quantity_bp", "price_cents", "fee_cents", "settlement_id"),
+        ("fee_cents", "settlement_id"),
+        lambda events: columns.trades(events.table()),
+    ),
+    "prices": _Form(
+        "prices", pb.PriceColumns, ("symbol_id", "price_cents"), (), lambda events: columns.prices(events.table())
+    ),
+    "cash": _Form("cash", pb.CashColumns, ("account_id", "amount_cents", "reason"), ("reason",), _flows, ("reason",)),
+    "ticks": _Form(
+        "ticks", pb.TickColumns, ("tick_id", "tick_time"), ("tick_time",), lambda events: columns.ticks(events.table())
+    ),
+}

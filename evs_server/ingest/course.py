@@ -38,7 +38,12 @@ class Outcome:
 
 @dataclass(slots=True)
 class Course:
-    """One batch being applied, and how far it has come: events before ``advanced`` have consumed their sequence."""
+    """
+    One batch being applied, and how far it has come: events before ``advanced`` have consumed their sequence.
+
+    Attributes:
+        changed: Whether anything was applied that the intake has yet to take note of.
+    """
 
     batch: Batch
     outcome: Outcome
@@ -46,3 +51,4 @@ class Course:
     refused: Mapping[int, RequestError]
     accounts: Mapping[int, ExchangeAccount]
     advanced: int
+    changed: bool = False

@@ -3,24 +3,23 @@ Where ordered events meet the engine: the one way in, whoever sends and however 
 
 ``take`` applies what is new of a batch, in order; a completed tick's passes go to the sinks at once. What changed
 since the last flush is captured in one step and handed to the writer. Nothing here awaits, so no reader of the engine
-can ever see half an event. Invariant: a flush holds exactly the events up to its watermarks.
+can ever see half an event. Invariants: a flush holds exactly the events up to its watermarks, and that of a completed
+tick none after it, though it may be captured only when the tick's caller has its answer.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
-
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from evs_server import failpoints
 from evs_server.engine import Engine
-from evs_server.errors import OperatingError, Overloaded, RequestError
+from evs_server.errors import OperatingError, OutOfBounds, Overloaded, RequestError
 from evs_server.ingest.clearing import Clearing, Trade
 from evs_server.ingest.course import NO_ACCOUNTS, NOBODY, Course, Outcome
-from evs_server.ingest.sequencer import Sequencer
+from evs_server.ingest.plain import apart_rows
+from evs_server.ingest.sequencer import Sequencing
 from evs_server.limits import ACCOUNTS_MAX, CHECKPOINT_ROWS_MIN, CHECKPOINT_ROWS_PER_ACCOUNT, VERSION_START_BITS
 from evs_server.model import (
     Batch,
-    BoolArray,
     CashRun,
     Change,
     Correction,
@@ -29,6 +28,7 @@ from evs_server.model import (
     Flush,
     Int64Array,
     Ledger,
+    ObservedRun,
     PriceRun,
     Recovered,
     Run,
@@ -40,9 +40,6 @@ from evs_server.ports import FlushSink, ValuationSink
 
 __all__ = ["Intake", "Outcome"]
 
-RUN_MIN: Final = 4
-"""A shorter run costs less one by one."""
-
 
 class Intake:
     """
@@ -51,12 +48,16 @@ class Intake:
     Args:
         valuations: Takes each pass as it is made.
         flushes: Takes each flush as it is captured.
+
+    Attributes:
+        on_tick: Called when a tick is completed, to have ``flush_tick`` called soon; left alone, it is called at once.
+            The next event does not wait for it: then the flush is captured before that is applied.
     """
 
     def __init__(
         self,
         engine: Engine,
-        sequencer: Sequencer,
+        sequencer: Sequencing,
         clearing: Clearing,
         valuations: ValuationSink,
         flushes: FlushSink,
@@ -69,6 +70,8 @@ class Intake:
         self._flush_number = 0
         self._event_count = 0
         self._changed = False
+        self._tick_due = False
+        self.on_tick: Callable[[], None] = self.flush_tick
         self._rows: list[Valuation] = []
         self._rows_since_checkpoint = 0
 
@@ -99,6 +102,9 @@ class Intake:
 
     def unknown_accounts(self, batch: Batch) -> set[int]:
         """The accounts that what is new of a batch names, and that nobody has looked up yet."""
+        named = [run for run in batch.runs if isinstance(run, TradeRun | CashRun)]
+        if not any(self._engine.unknown(run.account_id) for run in named):
+            return set()
         admission = self._sequencer.admit(batch)
         if admission.error is not None:
             return set()
@@ -117,7 +123,10 @@ class Intake:
 
     def doubtful_accounts(self, batch: Batch, now_ms: int) -> set[int]:
         """The accounts that flows of a batch name, and that should be read before it is taken."""
-        named = {account_id for run in batch.runs if isinstance(run, CashRun) for account_id in run.account_id.tolist()}
+        named: set[int] = set()
+        for run in batch.runs:
+            if isinstance(run, CashRun) and self._engine.heeds_any(run.account_id):
+                named.update(run.account_id.tolist())
         return {account_id for account_id in named if self._clearing.is_doubtful(account_id, now_ms)}
 
     def take(
@@ -137,6 +146,7 @@ class Intake:
         """
         admission = self._sequencer.admit(batch)
         outcome = Outcome(admission.first_new, end=admission.end, error=admission.error)
+        self.flush_tick()
         if admission.error is None:
             course = Course(batch, outcome, now_ms, refused, accounts, admission.first_new)
             start = 0
@@ -146,6 +156,8 @@ class Intake:
                     self._take_run(run, course, start, first)
                 start += len(run)
             self._advance(course, outcome.end)
+        if batch.position and self._tick_due:
+            self.on_tick()
         return outcome
 
     def open_accounts(self, accounts: Sequence[ExchangeAccount], now_ms: int) -> None:
@@ -170,6 +182,11 @@ class Intake:
     def waiting_accounts(self) -> list[int]:
         """Accounts whose events are parked until they have been read, the longest waiting first."""
         return self._clearing.parked.account_ids()
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether any account waits to be read: for its parked events, or because it was read half way."""
+        return self._clearing.has_unread
 
     @property
     def last_parked_id(self) -> int:
@@ -237,11 +254,17 @@ class Intake:
 
     @property
     def has_unflushed(self) -> bool:
-        """Whether anything changed that no flush holds yet."""
-        return self._changed
+        """Whether anything changed that no flush holds yet, nor that of a tick is about to."""
+        return self._changed and not self._tick_due
+
+    def flush_tick(self) -> None:
+        """Capture the flush of the last completed tick, unless that has been done."""
+        if self._tick_due:
+            self.flush()
 
     def flush(self) -> None:
         """Capture everything that changed since the last flush, in one step, and hand it to the writer."""
+        self._tick_due = False
         if not self._changed:
             return
         self._flush_number += 1
@@ -266,27 +289,11 @@ class Intake:
     # --- inside ----------------------------------------------------------------------------------------------
 
     def _take_run(self, run: Run, course: Course, start: int, first: int) -> None:
-        columns: tuple[Int64Array, ...]
-        apply: Callable[..., None]
-        refused = NOBODY
-        match run:
-            case TradeRun():
-                columns = (
-                    run.account_id, run.symbol_id, run.side, run.quantity_bp, run.price_cents, run.fee_cents,
-                    run.settlement_id,
-                )  # fmt: skip
-                apply, refused = self._take_trade, course.refused
-            case PriceRun():
-                columns = (run.symbol_id, run.price_cents)
-                apply = self._take_price
-            case CashRun():
-                columns = (run.account_id, run.amount_cents)
-                apply, refused = self._take_cash, course.refused
-            case TickRun():
-                columns = (run.tick, run.tick_time_ms)
-                apply = self._take_tick
-        apart = self._apart(run, course, start)
-        for at in self._apart_rows(run, apart, first, course.now_ms):
+        if not course.batch.position:
+            self.flush_tick()
+        columns, apply = self._taking(run)
+        refused = course.refused if isinstance(run, TradeRun | CashRun) else NOBODY
+        for at in apart_rows(self._engine, run, course, start, first):
             index, row = start + at, [column.item(at) for column in columns]
             refusal = course.batch.refusals.get(index) or refused.get(row[0])
             if refusal is not None:
@@ -298,37 +305,24 @@ class Intake:
                 course.outcome.refuse(index, error)
             except OperatingError as error:
                 course.outcome.error, course.outcome.end = error, index
-                return
+                break
+        self._changed, course.changed = self._changed or course.changed, False
 
-    def _apart_rows(self, run: Run, apart: BoolArray, first: int, now_ms: int) -> Iterator[int]:
-        """The events of a run to be taken by themselves, each when all before it are applied."""
-        at = first
-        while at < len(run):
-            if not apart[at]:
-                end = at
-                if isinstance(run, TradeRun):
-                    end = self._engine.apply_trades(run, apart, at, now_ms)
-                elif isinstance(run, PriceRun):
-                    end = self._engine.apply_prices(run, apart, at, now_ms)
-                self._changed = self._changed or end > at
-                at = end
-            if at < len(run):
-                yield at
-            at += 1
-
-    def _apart(self, run: Run, course: Course, start: int) -> BoolArray:
-        """By event of a run, whether it must be taken by itself: it is not, or not only, a change of the books."""
-        if len(run) < RUN_MIN or not isinstance(run, TradeRun | PriceRun):
-            return np.ones(len(run), np.bool_)
-        apart = np.zeros(len(run), np.bool_)
-        apart[[index - start for index in course.batch.refusals if 0 <= index - start < len(run)]] = True
-        if isinstance(run, TradeRun):
-            apart |= self._engine.heeded(run)
-            if course.refused:
-                apart |= np.isin(run.account_id, list(course.refused))
-            if not course.batch.first_sequence:
-                apart |= run.settlement_id != 0
-        return apart
+    def _taking(self, run: Run) -> tuple[tuple[Int64Array, ...], Callable[..., None]]:
+        """The columns of a run, and what takes one event of it."""
+        match run:
+            case TradeRun():
+                who = (run.account_id, run.symbol_id, run.side)
+                what = (run.quantity_bp, run.price_cents, run.fee_cents, run.settlement_id)
+                return who + what, self._take_trade
+            case PriceRun():
+                return (run.symbol_id, run.price_cents), self._take_price
+            case CashRun():
+                return (run.account_id, run.amount_cents), self._take_cash
+            case TickRun():
+                return (run.tick, run.tick_time_ms), self._take_tick
+            case ObservedRun():
+                return (run.symbol_id, run.price_cents), self._take_observed
 
     def _take_trade(
         self,
@@ -353,27 +347,38 @@ class Intake:
         self._engine.apply_price(symbol_id, price_cents, course.now_ms)
         self._changed = True
 
+    def _take_observed(self, course: Course, _index: int, symbol_id: int, price_cents: int) -> None:
+        # The trade is another's business, and may be in its books: out of bounds here, its price moves nothing here.
+        with suppress(OutOfBounds):
+            self._engine.observe_price(symbol_id, price_cents, course.now_ms)
+            self._changed = True
+
     def _take_cash(self, course: Course, _index: int, account_id: int, amount_cents: int) -> None:
         self._clearing.take_flow(account_id, amount_cents, course.now_ms, course.accounts.get(account_id))
         self._changed = True
 
     def _take_tick(self, course: Course, index: int, tick: int, tick_time_ms: int) -> None:
+        if not course.batch.position:
+            self.flush_tick()
         passes = self._engine.complete_tick(tick, tick_time_ms, course.now_ms, degraded=self._degraded)
         for made in passes:
             self._made(made)
             course.outcome.accounts_valued += 0 if made.session_roll else len(made)
         self._changed = True
         failpoints.hit(failpoints.AFTER_TICK)
-        # The flush of this tick holds this tick's event, and none after it.
-        self._advance(course, index + 1)
-        self.flush()
+        self._tick_due = True
+        if not course.batch.position:
+            # The flush of this tick holds this tick's event, and none after it. A position in the log is between two
+            # batches: there, it is captured when this one is applied.
+            self._advance(course, index + 1)
+            self.on_tick()
 
     def _advance(self, course: Course, end: int) -> None:
         if end > course.advanced:
             self._sequencer.advance(course.batch, course.advanced, end)
             self._event_count += end - course.advanced
             # A refused event of a sequenced sender moves its watermark; of any other it leaves nothing to store.
-            self._changed = self._changed or course.batch.first_sequence > 0
+            self._changed = self._changed or course.batch.first_sequence + course.batch.position > 0
             course.advanced = end
 
     @property

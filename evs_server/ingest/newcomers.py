@@ -75,6 +75,11 @@ class Newcomers:
         """Whether anything shows that the exchange writes an account's flows into its tables."""
         return bool(account.trades) or account.changed or account.account_id in self._kept
 
+    @property
+    def has_suspects(self) -> bool:
+        """Whether any account was suspected and has not been cleared since."""
+        return bool(self._suspect)
+
     def suspects(self, now_ms: int) -> list[int]:
         """The accounts to read again."""
         return [account_id for account_id in list(self._suspect) if self.holds(account_id, now_ms)]

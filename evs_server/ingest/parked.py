@@ -46,6 +46,11 @@ class Parked:
         """The id of the newest event ever parked; ids grow."""
         return self._last_id
 
+    @property
+    def holds_any(self) -> bool:
+        """Whether any event waits."""
+        return bool(self._waiting)
+
     def holds(self, account_id: int) -> bool:
         """Whether any event of an account waits."""
         return account_id in self._waiting

@@ -8,6 +8,7 @@ durable one.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -43,6 +44,38 @@ class IngestState:
     durable_sequence: int = 0
 
 
+class Sequencing(Protocol):
+    """Judges what of a batch is new, and keeps how far that is: by source and sequence, or by position in the log."""
+
+    def admit(self, batch: Batch) -> Admission:
+        """What of a batch is new; changes nothing."""
+        ...
+
+    def advance(self, batch: Batch, first: int, end: int) -> None:
+        """Take note that some events of an admitted batch are applied, or refused for good."""
+        ...
+
+    def state(self, source: str) -> IngestState:
+        """How far a source is."""
+        ...
+
+    def states(self) -> dict[str, IngestState]:
+        """How far every source is."""
+        ...
+
+    def capture(self) -> tuple[Watermark, ...]:
+        """What moved since the last capture."""
+        ...
+
+    def mark_durable(self, watermarks: Sequence[Watermark]) -> None:
+        """Take note that captured watermarks are committed."""
+        ...
+
+    def restore(self, watermarks: Sequence[Watermark]) -> None:
+        """Take over committed watermarks."""
+        ...
+
+
 class _Source:
     """One sender's watermarks and the digests of its recent events."""
 
@@ -70,13 +103,17 @@ class _Source:
         if needed > len(self._digest):
             self._trim()
             needed = self._count + len(digest)
-        if needed > len(self._digest):
-            grown = np.empty(max(needed, 2 * len(self._digest)), np.uint64)
-            grown[: self._count] = self._digest[: self._count]
-            self._digest = grown
+            self._make_room(needed)
         self._digest[self._count : needed] = digest
         self._count = needed
         self.applied += len(digest)
+
+    def _make_room(self, needed: int) -> None:
+        if 4 * needed > 3 * len(self._digest):
+            # As much again: with little room, what is kept would be moved for every few batches.
+            grown = np.empty(2 * needed, np.uint64)
+            grown[: self._count] = self._digest[: self._count]
+            self._digest = grown
 
     def _trim(self) -> None:
         kept = max(DIGESTS_KEPT, self.applied - min(self.durable, self.captured))

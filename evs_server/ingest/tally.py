@@ -10,9 +10,11 @@ from typing import Final
 
 from evs_server.errors import EventConflict, EvsError, SequenceGap, StaleEpoch
 from evs_server.ingest.intake import Outcome
-from evs_server.model import Batch, CashRun, PriceRun, Run, TickRun, TradeRun
+from evs_server.model import Batch, CashRun, ObservedRun, PriceRun, Run, TickRun, TradeRun
 
 KINDS: Final[dict[type[Run], str]] = {TradeRun: "trade", PriceRun: "price", CashRun: "cash", TickRun: "tick"}
+_KIND_OF: Final = KINDS | {ObservedRun: "observed"}
+"""With what comes from the log alone, and is shown where there is one."""
 
 APPLIED: Final = "applied"
 DUPLICATE: Final = "duplicate"
@@ -22,7 +24,7 @@ OUTCOMES: Final = (APPLIED, DUPLICATE, REFUSED, NOT_TAKEN)
 """What becomes of an event; one not taken (a gap, too many at once) is to be sent again."""
 
 
-_ALL_APPLIED: Final = {run: (kind, APPLIED) for run, kind in KINDS.items()}
+_ALL_APPLIED: Final = {run: (kind, APPLIED) for run, kind in _KIND_OF.items()}
 
 NUMBERED_WRONGLY: Final = (SequenceGap.reason, EventConflict.reason, StaleEpoch.reason)
 """Why batches end of senders whose numbers do not fit."""
@@ -59,7 +61,7 @@ class Tally:
         refused_at = list(outcome.refusals)
         start = 0
         for run in batch.runs:
-            kind, stop = KINDS[type(run)], start + len(run)
+            kind, stop = _KIND_OF[type(run)], start + len(run)
             repeated = min(max(first_new - start, 0), len(run))
             not_taken = min(max(stop - max(outcome.end, first_new), 0), len(run) - repeated)
             refused = bisect_left(refused_at, stop) - bisect_left(refused_at, start) if refused_at else 0
@@ -79,5 +81,5 @@ class Tally:
     def count_untaken(self, batch: Batch, error: EvsError) -> None:
         """Count a batch that was not taken at all."""
         for run in batch.runs:
-            self.events[KINDS[type(run)], NOT_TAKEN] += len(run)
+            self.events[_KIND_OF[type(run)], NOT_TAKEN] += len(run)
         self.refusals[error.reason] += 1

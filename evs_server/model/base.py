@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 from enum import IntEnum, IntFlag
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -44,9 +44,16 @@ class Columns:
     """Columns of one table, all of the same length."""
 
     def __len__(self) -> int:
-        return len(getattr(self, next(iter(self.__dataclass_fields__))))
+        return len(getattr(self, next(iter(self.__slots__))))
 
     @classmethod
     def empty(cls) -> Self:
-        """No rows."""
-        return cls(*(np.empty(0, np.int64) for _ in fields(cls)))
+        """No rows: one and the same table for all, since columns that were handed out are never written to."""
+        known = _EMPTY.get(cls)
+        if not isinstance(known, cls):
+            known = _EMPTY[cls] = cls(*(np.empty(0, np.int64) for _ in fields(cls)))
+        return known
+
+
+_EMPTY: Final[dict[type, Columns]] = {}
+"""What nearly every flush carries of nearly every table; each is made once."""

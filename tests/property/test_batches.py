@@ -18,6 +18,7 @@ from evs_server.ingest.sequencer import Sequencer
 from evs_server.ingest.settled import Settled
 from evs_server.model import Flush, Side, Valuation
 from tests.builders import ALICE, BOB, CAROL, NOON_MS, an_account, an_engine, exchange_tables
+from tests.flushes import plain
 from tests.property.events import FEES, PRICES, QUANTITIES, SIDES, SYMBOLS
 from tests.property.twin import rows_of, sight
 from tests.wire import a_batch, cash, prices, ticks, trades
@@ -35,7 +36,7 @@ BROKEN = st.just((ALICE, 1, 3, 10_000, 100, 0, 0))
 RUNS = st.one_of(
     st.lists(TRADES | TRADES | TRADES | BROKEN, min_size=1, max_size=12).map(lambda rows: ("trades", rows)),
     st.lists(st.tuples(SYMBOLS, PRICES | st.just(0)), min_size=1, max_size=8).map(lambda rows: ("prices", rows)),
-    st.lists(st.tuples(ACCOUNTS, st.integers(-500, 500)), min_size=1, max_size=3).map(lambda rows: ("cash", rows)),
+    st.lists(st.tuples(ACCOUNTS, st.integers(-500, 500)), min_size=1, max_size=8).map(lambda rows: ("cash", rows)),
     st.just(("ticks", [(1,)])),
 )
 
@@ -136,3 +137,25 @@ def test_the_tables_of_a_flush_are_all_compared() -> None:
     }
     seen_elsewhere = {"number", "event_count", "state", "rows", "watermarks", "latest", "corrections"}
     assert {field.name for field in fields(Flush)} == compared | seen_elsewhere
+
+
+@given(st.lists(st.tuples(st.lists(RUNS | st.just(("ticks", [(1,)])), min_size=1, max_size=4), st.booleans())))
+def test_a_tick_captured_after_its_answer_makes_the_flush_that_it_would_have_made_at_once(
+    batches: list[tuple[list[tuple[str, list[Row]]], bool]],
+) -> None:
+    """Whether the loop came to it, or the next event came first."""
+    at_once, later = Desk(), Desk()
+    later.intake.on_tick = lambda: None
+    first = 1
+    for runs, has_come_to_it in batches:
+        batch = [a_run(*run) for run in runs]
+        for desk in (at_once, later):
+            desk.take(*batch, first=first)
+        assert seen(at_once) == seen(later)
+        if has_come_to_it:
+            later.intake.flush_tick()
+            assert len(at_once.flushes) == len(later.flushes)
+        first += sum(len(rows) for _, rows in runs)
+    for desk in (at_once, later):
+        desk.intake.flush()
+    assert plain(at_once.flushes) == plain(later.flushes)

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from evs_server.engine import Engine
 from evs_server.errors import OutOfBounds
 from evs_server.limits import EXACT_MAX, QUANTITY_BP_MAX, QUIET_MONEY_CENTS, QUIET_POSITION_CENTS
-from evs_server.model import BoolArray, PriceRun, Side, TradeRun
+from evs_server.model import BoolArray, CashRun, PriceRun, Side, TradeRun
 from tests.builders import NOON_MS, Floor, int64
 from tests.property.events import FEES, PRICES, QUANTITIES, SIDES, SYMBOLS, VAST_PRICES, VAST_QUANTITIES
 from tests.property.twin import sight
 
 Trade = tuple[int, int, Side, int, int, int]
 Price = tuple[int, int]
+Flow = tuple[int, int]
 
 CASH = {1: 1_000_000, 2: 0, 3: -5}
 ACCOUNTS = st.sampled_from(list(CASH))
@@ -36,6 +37,7 @@ EDGE_QUANTITIES = st.builds(
     st.sampled_from([1, 1_677, QUIET_POSITION_CENTS // 333, QUIET_POSITION_CENTS // 10**6, 2**37, 2**38]),
     AROUND,
 )
+AMOUNTS = st.integers(1, 9) | st.sampled_from([-5, 1 - QUIET_MONEY_CENTS, QUIET_MONEY_CENTS, EXACT_MAX, -EXACT_MAX])
 CASHES = st.sampled_from([0, QUIET_MONEY_CENTS - 2, QUIET_MONEY_CENTS, -QUIET_MONEY_CENTS + 1, EXACT_MAX])
 
 
@@ -51,6 +53,11 @@ def trade_run(events: Sequence[Trade]) -> TradeRun:
 
 def price_run(events: Sequence[Price]) -> PriceRun:
     return PriceRun(*(int64(*(event[column] for event in events)) for column in range(2)))
+
+
+def flow_run(events: Sequence[Flow]) -> CashRun:
+    account, amount = (int64(*(event[column] for event in events)) for column in range(2))
+    return CashRun(account, amount, ("",) * len(events))
 
 
 def one_by_one(count: int, apply: Callable[[int], None]) -> dict[int, str]:
@@ -163,6 +170,51 @@ def test_a_run_of_prices_is_its_prices_one_by_one(events: list[Trade], prices: l
     assert expected == found
     assert sight(one) == sight(many)
     assert _shown(one) == _shown(many)
+
+
+def compare_flows(one: Engine, many: Engine, flows: Sequence[Flow]) -> None:
+    expected = one_by_one(len(flows), lambda index: one.apply_cash(*flows[index]))
+    run = flow_run(flows)
+    found = as_run(
+        len(flows), lambda apart, at: many.apply_flows(run, apart, at), lambda index: many.apply_cash(*flows[index])
+    )
+    assert expected == found
+    assert sight(one) == sight(many)
+    assert _shown(one) == _shown(many)
+
+
+def test_a_run_of_flows_stops_before_what_must_be_refused_and_goes_on_behind_it() -> None:
+    """The second deposit would take the account beyond its bound; the others are small enough."""
+    one, many = Floor(cash_cents=CASH).engine, Floor(cash_cents=CASH).engine
+    compare_flows(one, many, [(1, 5), (1, EXACT_MAX), (2, -5)])
+
+
+@given(
+    trades(EDGE_QUANTITIES, EDGE_PRICES),
+    st.lists(st.tuples(ACCOUNTS, AMOUNTS), max_size=20),
+    st.lists(CASHES, min_size=3, max_size=3),
+)
+def test_a_run_of_flows_is_its_flows_one_by_one(events: list[Trade], flows: list[Flow], cash_cents: list[int]) -> None:
+    held = dict(zip(CASH, cash_cents, strict=True))
+    one, many = Floor(cash_cents=held).engine, Floor(cash_cents=held).engine
+    for engine in (one, many):
+        one_by_one(len(events), trade_of(engine, events))
+    compare_flows(one, many, flows)
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 9)), max_size=20), st.integers(0, 20))
+def test_flows_set_apart_are_left_to_the_caller(flows: list[Flow], place: int) -> None:
+    """So are those of accounts that are heeded, always or only where there is a fee, or not known."""
+    engine = Floor(cash_cents=CASH).engine
+    engine.heed(3, always=False, with_fee=True)
+    engine.heed(2, always=True, with_fee=False)
+    run, apart = flow_run(flows), np.zeros(len(flows), np.bool_)
+    apart[place : place + 1] = True
+    heeded = [account != 1 for account, _ in flows]
+    stops = [index for index in range(len(flows)) if index == place or heeded[index]]
+    assert min(stops, default=len(flows)) == engine.apply_flows(run, apart, 0)
+    assert heeded == engine.heeded(run).tolist()
+    assert any(heeded) == engine.heeds_any(run.account_id)
 
 
 @given(trades(QUANTITIES, PRICES), st.integers(0, 40))

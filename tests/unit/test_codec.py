@@ -1,6 +1,8 @@
 """What senders say becomes batches, checked field by field; unary calls and columns say the same."""
 
+import itertools
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -26,7 +28,9 @@ from tests.flushes import plain
 from tests.wire import BUY, EM, SELL, a_batch, a_request, a_trade, cash, numbered, prices, ticks, trades
 
 MANY = 20
-"""Events of a run that are looked at as columns; fewer are looked at one by one."""
+"""Events of a run that are looked at as columns; the one of a unary call is looked at by itself."""
+LONG = 150
+"""Events of a run that is not merged with others of its kind before they become arrays."""
 INT64_MIN = -(2**63)
 INT64_MAX = 2**63 - 1
 INT64 = st.one_of(st.integers(-3, 3), st.integers(INT64_MIN, INT64_MAX), st.sampled_from([EXACT_MAX, EXACT_MAX + 1]))
@@ -144,6 +148,59 @@ def test_a_call_and_a_column_say_the_same(event: dict[str, Any]) -> None:
         assert [each * count for each in plain(run).values()] == [list(each) for each in plain(batch.runs[0]).values()]
         refusals = [shown(error) for error in unary.refusals.values()] * count
         assert refusals == [shown(batch.refusals[index]) for index in sorted(batch.refusals)]
+
+
+def columns_of(run: Any) -> list[list[Any]]:
+    return [list(column) for column in plain(run).values()]
+
+
+def joined(runs: Sequence[Any]) -> list[list[Any]]:
+    """Runs of one kind, one behind the other."""
+    return [list(itertools.chain(*columns)) for columns in zip(*map(columns_of, runs), strict=True)]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([GOOD_TRADE, GOOD_PRICE, GOOD_CASH, GOOD_TICK]),
+            st.integers(-1, 3),
+            st.sampled_from([1, 1, 1, 2, 3, MANY, LONG]),
+            st.booleans(),
+        ),
+        max_size=12,
+    )
+)
+def test_runs_cut_in_any_way_hold_the_same_events(stretches: list[tuple[dict[str, Any], int, int, bool]]) -> None:
+    """Long and short ones, with columns left out and not, good and bad; refusals stand where their events do."""
+    runs: list[pb.EventRun] = []
+    digests: list[int] = []
+    refusals: list[int] = []
+    kinds: list[type[Any]] = []
+    for number, (event, value, count, leaves_out) in enumerate(stretches):
+        changed = {name: value for name in ("price_cents", "amount_cents", "tick_time") if name in event}
+        left_out = {name for name in ("fee_cents", "settlement_id", "reason") if leaves_out and name in event}
+        said = {name: each for name, each in (event | changed | {"settlement_id": number}).items() if name in event}
+        runs.append(a_run(*[{name: each for name, each in said.items() if name not in left_out}] * count))
+        meant = said | {name: "" if name == "reason" else 0 for name in left_out}
+        alone = decode_unary(meant)
+        kinds += [type(alone.runs[0])]
+        refusals += [len(digests) + at for at in range(count) if alone.refusals]
+        digests += alone.digest.tolist() * count
+    batch = a_batch(*runs)
+    assert [digests, refusals] == [batch.digest.tolist(), list(batch.refusals)]
+    assert [kind for kind, _ in itertools.groupby(kinds)] == [type(run) for run in batch.runs]
+    apart = [a_batch(run).runs[0] for run in runs]
+    for together, (_, parts) in zip(batch.runs, itertools.groupby(apart, type), strict=True):
+        assert joined(list(parts)) == columns_of(together)
+
+
+def test_a_run_is_not_made_whole_by_the_next() -> None:
+    """One has a price too many and the next one too few: together their columns are of one length."""
+    one, other = pb.PriceColumns(symbol_id=[1], price_cents=[2, 3]), pb.PriceColumns(symbol_id=[4, 5], price_cents=[6])
+    for count in (1, 2):
+        good = [prices((KICK, 1))] * (count - 1)
+        with pytest.raises(InvalidRequest, match="symbol_id 1, price_cents 2"):
+            a_batch(*good, pb.EventRun(prices=one), pb.EventRun(prices=other))
 
 
 @pytest.mark.parametrize("event", [GOOD_TRADE, GOOD_PRICE, GOOD_CASH, GOOD_TICK])

@@ -71,7 +71,7 @@ def test_code_is_compiled_anew_when_any_source_of_a_kernel_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A helper or a bound may stand in another file than the kernel that is made of it."""
-    monkeypatch.setattr(compiled, "_HERE", tmp_path)
+    monkeypatch.setattr(compiled, "_ROOMS", (tmp_path,))
     digests = {compiled._sources_digest()}
     for text in ("@kernel\n", "@kernel\n#", "@helper\n"):
         (tmp_path / "loops.py").write_text(text)

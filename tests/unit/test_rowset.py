@@ -41,6 +41,11 @@ def test_a_set_knows_what_is_in_it(is_in: bool, row: int) -> None:
     assert is_in == (row in a_set(63, 5_000))
 
 
+def test_a_set_tells_of_many_rows_which_are_in_it() -> None:
+    """Also of those that it has no room for yet."""
+    assert [False, True, False, True, False] == a_set(63, 4_095).among(int64(62, 63, 64, 4_095, 10**6)).tolist()
+
+
 def test_room_can_be_made_without_losing_anything() -> None:
     rows = a_set(1, BLOCK - 1)
     rows.reserve(10 * BLOCK)
