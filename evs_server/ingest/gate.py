@@ -1,7 +1,9 @@
 """
 The door between the outside and the intake: looks up accounts, reads the clock, arms the flush. Touches I/O.
 
-Senders of every kind come through ``take``; nothing else of the outside calls the intake.
+Senders of every kind come through ``take``; nothing else of the outside calls the intake. A large batch is applied in
+slices, between which others get a turn, but nothing that must not come in between: no tick and no roll of the session
+(it might part the two legs of a trade), no other large batch, and nothing of the same sender.
 """
 
 import asyncio
@@ -12,11 +14,12 @@ from evs_server.clock import Clock
 from evs_server.errors import EvsError, RequestError, StoreUnavailable
 from evs_server.ingest.intake import Intake, Outcome
 from evs_server.ingest.loader import Loader
-from evs_server.ingest.sequencer import IngestState, Sequencer
+from evs_server.ingest.sequencer import IngestState, Sequencing
+from evs_server.ingest.slices import add, is_large, slices
 from evs_server.ingest.tally import Tally
 from evs_server.lifecycle import Lifecycle, Phase
 from evs_server.limits import FLUSH_DELAY_MS
-from evs_server.model import Batch, ExchangeAccount, Flush
+from evs_server.model import Batch, ExchangeAccount, Flush, TickRun
 from evs_server.rpc_status import end_process
 from evs_server.telemetry.distribution import TICK_SECONDS, Distribution
 
@@ -36,7 +39,7 @@ class Gate:
     """
 
     def __init__(
-        self, lifecycle: Lifecycle, intake: Intake, sequencer: Sequencer, loader: Loader, clock: Clock
+        self, lifecycle: Lifecycle, intake: Intake, sequencer: Sequencing, loader: Loader, clock: Clock
     ) -> None:
         self._lifecycle = lifecycle
         self._intake = intake
@@ -45,9 +48,12 @@ class Gate:
         self._clock = clock
         self.tally = Tally()
         self.publish_seconds = Distribution(TICK_SECONDS)
+        self._in_slices = asyncio.Lock()
+        self._in_slices_of = ""
         self._flush_due: asyncio.TimerHandle | None = None
         self._news: asyncio.Future[None] | None = None
         loader.on_change = self.flush_soon
+        intake.on_tick = self._flush_tick_next
         lifecycle.on_change(self._changed_phase)
 
     async def take(self, batch: Batch) -> Outcome:
@@ -70,14 +76,53 @@ class Gate:
         return outcome
 
     async def _take(self, batch: Batch) -> Outcome:
+        if is_large(batch) or (self._in_slices.locked() and self._comes_after(batch)):
+            return await self._take_in_turn(batch)
+        refused, accounts = await self._find(batch)
+        return self._apply(batch, refused, accounts)
+
+    def _comes_after(self, batch: Batch) -> bool:
+        """Whether a batch must wait for the one that is being applied in slices."""
+        is_same = batch.first_sequence > 0 and batch.source == self._in_slices_of
+        return is_same or any(isinstance(run, TickRun) for run in batch.runs)
+
+    async def _take_in_turn(self, batch: Batch) -> Outcome:
+        """Apply a batch when no other is under way that must not be parted; a large one in slices."""
+        # Accounts are found before: nobody's tick waits for the database.
+        refused, accounts = await self._find(batch)
+        async with self._in_slices:
+            if not is_large(batch):
+                return self._apply(batch, refused, accounts)
+            self._in_slices_of = batch.source
+            whole, cancelled = Outcome(), None
+            for first, part in slices(batch):
+                if first and cancelled is None:
+                    try:
+                        await asyncio.sleep(0)
+                    except asyncio.CancelledError as error:
+                        # A request is applied whole, or not at all: the rest does not wait for anybody.
+                        cancelled = error
+                add(whole, first, self._apply(part, refused, accounts))
+                if whole.error is not None:
+                    break
+        if cancelled is not None:
+            raise cancelled
+        return whole
+
+    async def _find(self, batch: Batch) -> tuple[Mapping[int, RequestError], Mapping[int, ExchangeAccount]]:
+        """Those of a batch's accounts that are not to be had, and those that had to be read, as they were."""
         unknown = self._intake.unknown_accounts(batch)
         refused = await self._look_up(unknown) if unknown else {}
         self.tally.known_batch_count += not unknown
         doubtful = self._intake.doubtful_accounts(batch, self._clock.now_ms())
-        accounts = await self._read(doubtful) if doubtful else {}
+        return refused, await self._read(doubtful) if doubtful else {}
+
+    def _apply(
+        self, batch: Batch, refused: Mapping[int, RequestError], accounts: Mapping[int, ExchangeAccount]
+    ) -> Outcome:
         self._lifecycle.require_serving()
         outcome = self._intake.take(batch, self._clock.now_ms(), refused, accounts)
-        if self._intake.waiting_accounts() or self._intake.suspects(self._clock.now_ms()):
+        if self._intake.has_unread:
             self._loader.look_after_parked()
         self.flush_soon()
         return outcome
@@ -107,7 +152,9 @@ class Gate:
         return self._intake.parked_statistics()
 
     def roll_if_due(self) -> None:
-        """Roll the session if EVS's clock says so."""
+        """Roll the session if EVS's clock says so; later, if a batch is under way that must not be parted."""
+        if self._in_slices.locked():
+            return
         self._intake.roll_if_due(self._clock.now_ms())
         self.flush_soon()
 
@@ -162,11 +209,11 @@ class Gate:
         return {}
 
     def _flush_due_now(self) -> None:
-        try:
-            self.flush_now()
-        except AssertionError:
-            # The loop itself would only log it, and half a capture would be lost.
-            end_process("a flush")
+        _unless_broken(self.flush_now)
+
+    def _flush_tick_next(self) -> None:
+        # By then the tick's caller has its answer: whoever waits for it does not wait for the capture.
+        asyncio.get_running_loop().call_soon(_unless_broken, self._intake.flush_tick)
 
     def _changed_phase(self, _phase: Phase) -> None:
         self._wake()
@@ -174,3 +221,11 @@ class Gate:
     def _wake(self) -> None:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
+
+
+def _unless_broken(flush: Callable[[], None]) -> None:
+    try:
+        flush()
+    except AssertionError:
+        # The loop itself would only log it, and half a capture would be lost.
+        end_process("a flush")
