@@ -24,6 +24,7 @@ from evs_server.core import Core, Servicer, Surroundings
 from evs_server.engine import SessionCalendar
 from evs_server.errors import EvsError, Fenced, StoreUnavailable
 from evs_server.fanout.hub import Hub
+from evs_server.heap import keep_freed_memory
 from evs_server.ingest.books import Books
 from evs_server.ingest.gate import Gate
 from evs_server.ingest.sequencer import Sequencer
@@ -332,6 +333,7 @@ async def run_application(settings: Settings, stop: asyncio.Event, say: Callable
             # million positions, in which nobody is answered: the collector leaves it alone from now on.
             gc.collect()
             gc.freeze()
+            keep_freed_memory()
             say(f"evs ready {application.address}")
             await application.run_until(stop)
 
