@@ -135,13 +135,12 @@ class Changes:
         self.unsaved.symbols.update(symbol_row)
         return row
 
-    def write_lot(self, position_row: int, lot: Lot, now_ms: int) -> None:
+    def write_lot(self, position_row: int, lot: Lot) -> None:
         """Give a position other live numbers."""
         positions, symbols = self._book.positions, self._book.symbols
         positions.quantity_bp[position_row] = lot.quantity_bp
         positions.basis_cents[position_row] = lot.basis_cents
         positions.realized_cents[position_row] = lot.realized_cents
-        positions.updated_ms[position_row] = now_ms
         self.unsaved.positions.add(position_row)
         symbol_row = positions.symbol_row.item(position_row)
         if abs(lot.quantity_bp) > symbols.quantity_bp_max.item(symbol_row):

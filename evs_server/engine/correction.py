@@ -114,7 +114,7 @@ class Corrections:
             return []
         self._check(after)
         base_cents = self._base_after(before, after) if correction.kind is CorrectionKind.RECOMPUTE else None
-        self._write(before, after, now_ms)
+        self._write(before, after)
         if base_cents is not None:
             self._book.accounts.base_net_flow_cents[self._book.account_row[correction.account_id]] = base_cents
         self._records += [
@@ -165,7 +165,7 @@ class Corrections:
             value_cents += notional_cents(holding.quantity_bp, price_cents) if price_cents else holding.basis_cents
         return value_cents
 
-    def _write(self, before: Holdings, after: Holdings, now_ms: int) -> None:
+    def _write(self, before: Holdings, after: Holdings) -> None:
         book, row = self._book, self._book.account_row[after.account_id]
         for symbol_id, holding in after.held.items():
             if holding == before.held.get(symbol_id):
@@ -175,7 +175,7 @@ class Corrections:
             if position_row == NO_ROW:
                 position_row = book.add_position(row, symbol_row)
             # A price that is this old, nobody knows how old, moves no mark.
-            self._changes.write_lot(position_row, Lot(*holding), now_ms)
+            self._changes.write_lot(position_row, Lot(*holding))
             self._changes.touched.add(position_row)
             self._changes.unsaved.symbols.add(symbol_row)
         book.accounts.cash_cents[row] = after.cash_cents

@@ -185,6 +185,35 @@ class Engine(Events):
         self._changes.resume(*state.restore(self._book, saved, latest))
         self._meta = replace(saved.meta, version=max(floor, saved.meta.version))
 
+    def restate(self, now_ms: int, *, whole: bool) -> tuple[Valuation | None, Valuation | None]:
+        """
+        Newest valuations of a start, made anew where the restored ones are not what was told last.
+
+        Whoever does not store every valuation finds older ones. What positions were worth in the newest is known all
+        the same (``valuation.restate``), so that nobody is told a number that was over. They say the time of the last
+        completed tick; where ticks carry none, EVS's clock, within the session that they belong to.
+
+        Args:
+            now_ms: EVS's clock.
+            whole: Whether to give all the other accounts another version, too: one of them that came back to the
+                numbers it has here has been told with a higher version than this.
+
+        Returns:
+            The pass of those whose numbers are others, and that of all the others; each only if there are any.
+        """
+        book, every = self._book, slice(0, self.account_count)
+        accounts, latest = book.accounts, book.latest
+        differs = (accounts.position_value_cents[every] != latest.position_value_cents[every]) | (
+            accounts.unrealized_cents[every] != latest.unrealized_cents[every]
+        )
+        if not differs.any() and not (whole and self.account_count):
+            return None, None
+        oldest_ms = now_ms - self._stale_after_ms
+        valuation.age_marks(book, book.symbols.valued_price_cents, book.symbols.valued_time_ms, oldest_ms)
+        time_ms = self._last_time_ms(now_ms)
+        others = np.flatnonzero(~differs) if whole else np.empty(0, np.int64)
+        return self._restate(np.flatnonzero(differs), time_ms), self._restate(others, time_ms)
+
     def state_hash(self) -> str:
         """A digest of everything that events decide; equal for equal histories, whatever the clock and the versions."""
         return state.digest(self.export_state())
@@ -199,7 +228,7 @@ class Engine(Events):
     def _value_dirty(self, time_ms: int, now_ms: int, flags: int) -> Valuation | None:
         book, changes = self._book, self._changes
         # What is marked is valued and emptied in one step: no event can fall into a gap.
-        position_count, account_row = valuation.revalue(book, changes, now_ms - self._stale_after_ms)
+        position_count, account_row = valuation.revalue(book, changes, now_ms, now_ms - self._stale_after_ms)
         self.positions_valued_count += position_count
         return self._appraise(account_row, self._stamp(time_ms, flags)) if len(account_row) else None
 
@@ -216,6 +245,21 @@ class Engine(Events):
         # By the time of the market, whose marks value them: the clock is ahead of ticks that carry their own, and an
         # account's next valuation would seem to be older than its first.
         return self._appraise(rows, self._stamp(self.time_ms(now_ms), int(Flag.DEGRADED) if degraded else 0))
+
+    def _restate(self, account_row: Int64Array, time_ms: int) -> Valuation | None:
+        if not len(account_row):
+            return None
+        made, violation_count = valuation.restate(self._book, account_row, self._stamp(time_ms, flags=0))
+        self.identity_violation_count += violation_count
+        return made
+
+    def _last_time_ms(self, now_ms: int) -> int:
+        """What time a valuation may say that is of the newest session, and not older than any of it."""
+        meta = self._meta
+        if meta.tick_time_ms or meta.session_start_ms == NO_SESSION:
+            return self.time_ms(now_ms)
+        newest_ms = int(self._book.latest.timestamp_ms[: self.account_count].max(initial=0))
+        return max(newest_ms, min(now_ms, self._calendar.session_end_ms(meta.session_start_ms) - 1))
 
     def _appraise(self, account_row: Int64Array, stamp: Stamp) -> Valuation:
         made, violation_count = valuation.appraise(self._book, self._changes, account_row, stamp)

@@ -90,7 +90,7 @@ class Events:
         symbol_row = book.symbol_row_or_new(symbol_id)
         if position_row == NO_ROW:
             position_row = book.add_position(account_row, symbol_row)
-        self._changes.write_lot(position_row, after, now_ms)
+        self._changes.write_lot(position_row, after)
         book.accounts.cash_cents[account_row] = prospect.cash_cents
         book.accounts.realized_cents[account_row] = prospect.realized_cents
         self._changes.touched.add(position_row)
@@ -175,7 +175,7 @@ class Events:
         position_row = book.position_row(account_row, book.symbol_row.get(symbol_id, NO_ROW))
         if fee_cents and position_row != NO_ROW:
             lot = book.lot(position_row)
-            self._changes.write_lot(position_row, lot._replace(realized_cents=lot.realized_cents - fee_cents), now_ms)
+            self._changes.write_lot(position_row, lot._replace(realized_cents=lot.realized_cents - fee_cents))
             self._changes.touched.add(position_row)
             book.accounts.realized_cents[account_row] -= fee_cents
             book.accounts.net_flow_cents[account_row] += fee_cents

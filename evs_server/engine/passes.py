@@ -37,6 +37,7 @@ _BASIS: Final = Positions.at("basis_cents")
 _POSITION_REALIZED: Final = Positions.at("realized_cents")
 _VALUED_QUANTITY: Final = Positions.at("valued_quantity_bp")
 _VALUED_BASIS: Final = Positions.at("valued_basis_cents")
+_UPDATED: Final = Positions.at("updated_ms")
 _VALUED_REALIZED: Final = Positions.at("valued_realized_cents")
 _VALUE: Final = Positions.at("value_cents")
 _LISTED: Final = Positions.at("listed")
@@ -183,7 +184,7 @@ def _take_over_mark(symbol: Blocks, row: int) -> None:
 
 
 @helper
-def _revalue_marked(tables: Tables, marked: Marked) -> int:
+def _revalue_marked(tables: Tables, marked: Marked, now_ms: int) -> int:
     """Value the positions that traded, then those that only a price concerns: how many."""
     symbol, count = tables.symbol, 0
     row = next_row(marked.moved, 0)
@@ -196,6 +197,7 @@ def _revalue_marked(tables: Tables, marked: Marked) -> int:
         symbol_row = tables.position.int32[SYMBOL, row]
         price, valued_price = symbol.int64[_PRICE, symbol_row], symbol.int64[_VALUED_PRICE, symbol_row]
         _revalue_position(tables.account, tables.position, symbol, row, price, valued_price)
+        tables.position.int64[_UPDATED, row] = now_ms
         put(marked.positions, row)
         count += 1
         row = next_row(marked.touched, row + 1)
@@ -206,13 +208,14 @@ def _revalue_marked(tables: Tables, marked: Marked) -> int:
     return count
 
 
-@kernel(_TWO(TABLES, MARKED, INT64S, types.int64))
-def revalue(tables: Tables, marked: Marked, account_row: Int64Array, oldest_ms: int) -> tuple[int, int]:
+@kernel(_TWO(TABLES, MARKED, INT64S, types.int64, types.int64))
+def revalue(tables: Tables, marked: Marked, account_row: Int64Array, now_ms: int, oldest_ms: int) -> tuple[int, int]:
     """
     Bring all that was marked up to date; no marks are left.
 
     Args:
         account_row: Takes the rows of the accounts that are to be valued, ascending.
+        now_ms: When positions that traded are said to have changed: nothing is seen of a trade before.
 
     Returns:
         How many positions were valued, and how many accounts are to be.
@@ -220,7 +223,7 @@ def revalue(tables: Tables, marked: Marked, account_row: Int64Array, oldest_ms: 
     symbol = tables.symbol
     prices, times = symbol.int64[_PRICE], symbol.int64[_MARK_TIME]
     age_marks(tables.account, tables.position, symbol, tables.segment, prices, times, oldest_ms)
-    position_count = _revalue_marked(tables, marked)
+    position_count = _revalue_marked(tables, marked, now_ms)
     row = next_row(marked.set_again, 0)
     while row != NO_ROW:
         _take_over_mark(symbol, row)

@@ -52,7 +52,6 @@ _EXACT_WITH_FEE: Final = Accounts.at("exact_with_fee")
 _QUANTITY: Final = Positions.at("quantity_bp")
 _BASIS: Final = Positions.at("basis_cents")
 _REALIZED: Final = Positions.at("realized_cents")
-_UPDATED: Final = Positions.at("updated_ms")
 _PRICE: Final = Symbols.at("price_cents")
 _SOURCE: Final = Symbols.at("source")
 _MARK_TIME: Final = Symbols.at("mark_time_ms")
@@ -247,7 +246,6 @@ def _apply_trade(
     position.int64[_QUANTITY, row] = held
     position.int64[_BASIS, row] = basis
     position.int64[_REALIZED, row] = realized
-    position.int64[_UPDATED, row] = now_ms
     symbol.int64[_QUANTITY_MAX, symbol_row] = max(abs(held), symbol.int64[_QUANTITY_MAX, symbol_row])
     put(marked.touched, row)
     put(marked.positions, row)
@@ -283,7 +281,6 @@ def _fetch(tables: Tables, account_row: int, symbol_row: int) -> None:
         fetch(position.int64, _QUANTITY, row)
         fetch(position.int64, _BASIS, row)
         fetch(position.int64, _REALIZED, row)
-        fetch(position.int64, _UPDATED, row)
 
 
 @kernel(types.int64(_TRADES, _FLAGS, types.int64, types.int64, types.boolean, TABLES, MARKED, types.int64[:, ::1]))

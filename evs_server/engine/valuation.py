@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evs_server.engine import passes
-from evs_server.engine.arithmetic import notional
+from evs_server.engine.arithmetic import notional, percent_e4
 from evs_server.engine.book import Book
 from evs_server.engine.changes import Changes
 from evs_server.model import Flag, Int64Array, Valuation
@@ -60,13 +60,14 @@ def revalue_loaded(book: Book, position_row: Int64Array) -> None:
     passes.revalue_loaded(book.accounts.blocks, book.positions.blocks, book.symbols.blocks, position_row)
 
 
-def revalue(book: Book, changes: Changes, oldest_ms: int) -> tuple[int, Int64Array]:
+def revalue(book: Book, changes: Changes, now_ms: int, oldest_ms: int) -> tuple[int, Int64Array]:
     """
     Bring all that is marked up to date at the live marks: the age of marks, positions, and their accounts' sums.
 
     Nothing is marked afterwards; what was has to be saved.
 
     Args:
+        now_ms: When positions that traded are said to have changed.
         oldest_ms: Marks older than this are stale.
 
     Returns:
@@ -74,7 +75,7 @@ def revalue(book: Book, changes: Changes, oldest_ms: int) -> tuple[int, Int64Arr
         that hold a moved symbol. They hold until the next pass.
     """
     account_row = changes.room_for_accounts()
-    counts = passes.revalue(book.tables(), changes.marked(), account_row, oldest_ms)
+    counts = passes.revalue(book.tables(), changes.marked(), account_row, now_ms, oldest_ms)
     return counts[0], account_row[: counts[1]]
 
 
@@ -147,21 +148,59 @@ def close_session(book: Book, stamp: Stamp) -> tuple[Valuation, Int64Array]:
         accounts.account_id[every].copy(), equity, cash, position_value, zero, zero,
         unrealized, realized, net_flow, flags, session_roll=True,
     )  # fmt: skip
-    _remember_all(book, valuation)
+    _remember(book, every, valuation)
     return valuation, np.flatnonzero(~held)
 
 
-def _remember_all(book: Book, valuation: Valuation) -> None:
-    every, latest = slice(0, book.accounts.count), book.latest
-    latest.version[every] = valuation.version
-    latest.tick[every] = valuation.tick
-    latest.timestamp_ms[every] = valuation.timestamp_ms
-    latest.equity_cents[every] = valuation.equity_cents
-    latest.cash_cents[every] = valuation.cash_cents
-    latest.position_value_cents[every] = valuation.position_value_cents
-    latest.day_change_cents[every] = valuation.day_change_cents
-    latest.day_change_percent_e4[every] = valuation.day_change_percent_e4
-    latest.unrealized_cents[every] = valuation.unrealized_cents
-    latest.realized_cents[every] = valuation.realized_cents
-    latest.net_flow_cents[every] = valuation.net_flow_cents
-    latest.flags[every] = valuation.flags
+def restate(book: Book, account_row: Int64Array, stamp: Stamp) -> tuple[Valuation, int]:
+    """
+    The newest valuations of some accounts once more, at what their positions were worth then; they become the newest.
+
+    For a start: valuations that were not stored are lost, the numbers behind them are not. Cash, net flow, realized and
+    base are those of the newest that was stored, since one that had others was; what positions are worth may differ,
+    and the day change differs by the same. The age of marks is to be judged before.
+
+    Worked example, in cents: stored were cash 500,000, value 500,000, day change 0; the position is worth 600,000 by
+    its valued mark. Equity is then 1,100,000, the day change +100,000, over a base of 1,000,000.
+
+    Args:
+        account_row: Each once.
+
+    Returns:
+        The pass, in the order given, and how many of its snapshots violate the identity.
+    """
+    accounts, latest, row = book.accounts, book.latest, account_row
+    cash, net_flow, realized = latest.cash_cents[row], latest.net_flow_cents[row], latest.realized_cents[row]
+    position_value, unrealized = accounts.position_value_cents[row], accounts.unrealized_cents[row]
+    equity = cash + position_value
+    day_change = latest.day_change_cents[row] + equity - latest.equity_cents[row]
+    base = equity - day_change
+    held = equity - net_flow == realized + unrealized
+    flags = np.full(len(row), stamp.flags, np.int64)
+    flags |= np.where(accounts.unpriced_count[row] != 0, int(Flag.UNPRICED), 0)
+    flags |= np.where(accounts.stale_count[row] > 0, int(Flag.STALE_PRICE), 0)
+    flags |= np.where(accounts.has_base[row] & (base > 0), 0, int(Flag.NO_BASE))
+    flags |= np.where(held, 0, int(Flag.IDENTITY_VIOLATED))
+    valuation = Valuation(
+        stamp.version, stamp.tick, stamp.timestamp_ms,
+        accounts.account_id[row], equity, cash, position_value, day_change, percent_e4(day_change, base),
+        unrealized, realized, net_flow, flags,
+    )  # fmt: skip
+    _remember(book, row, valuation)
+    return valuation, int(np.count_nonzero(~held))
+
+
+def _remember(book: Book, row: slice | Int64Array, valuation: Valuation) -> None:
+    latest = book.latest
+    latest.version[row] = valuation.version
+    latest.tick[row] = valuation.tick
+    latest.timestamp_ms[row] = valuation.timestamp_ms
+    latest.equity_cents[row] = valuation.equity_cents
+    latest.cash_cents[row] = valuation.cash_cents
+    latest.position_value_cents[row] = valuation.position_value_cents
+    latest.day_change_cents[row] = valuation.day_change_cents
+    latest.day_change_percent_e4[row] = valuation.day_change_percent_e4
+    latest.unrealized_cents[row] = valuation.unrealized_cents
+    latest.realized_cents[row] = valuation.realized_cents
+    latest.net_flow_cents[row] = valuation.net_flow_cents
+    latest.flags[row] = valuation.flags

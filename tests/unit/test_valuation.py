@@ -205,6 +205,23 @@ def test_a_confirmed_mark_becomes_a_mark_at_the_next_tick(floor: Floor) -> None:
     assert MarkSource.MARK == floor.position(ALICE).mark_source
 
 
+def test_when_a_position_last_changed_is_of_its_newest_valuation_too(floor: Floor) -> None:
+    """Half a tick is not to be seen, not even that there has been a trade; a price changes no position."""
+    floor.buy(ALICE, 1, 100)
+    floor.tick()
+    held = floor.position(ALICE)
+    floor.wait(5)
+    floor.buy(ALICE, 1, 100)
+    assert held == floor.position(ALICE)
+    floor.wait(5)
+    floor.tick()
+    assert held.updated_ms + 10 == floor.position(ALICE).updated_ms
+    floor.wait(5)
+    floor.mark(200)
+    floor.tick()
+    assert held.updated_ms + 10 == floor.position(ALICE).updated_ms
+
+
 # --- flags ------------------------------------------------------------------------------------
 
 
