@@ -155,6 +155,16 @@ class Backlog:
         return in_flight + len(self._spooling) + len(self._queue)
 
     @property
+    def is_full(self) -> bool:
+        """Whether what waits makes a whole batch: waiting for more would make it no larger."""
+        limits = self._limits
+        return (
+            bool(self._on_disk)
+            or self._queue_rows >= limits.transaction_rows
+            or self._queue_size >= limits.transaction_bytes
+        )
+
+    @property
     def has_spool(self) -> bool:
         """Whether there is a spool at all."""
         return self._spool is not None

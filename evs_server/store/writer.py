@@ -8,6 +8,9 @@ A batch that was tried is tried again exactly as it was until it is known to be 
 and only its own number, found or not found in the database, can tell. What comes meanwhile waits behind it, in memory
 and, past a mark, in the spool. A batch that fails because of what is in it is sifted: the rows that the database
 refuses are set aside, and the rest is committed, as the one flush it was.
+
+The first flush after a quiet time is written at once; while they keep coming, transactions begin at a pace, and each
+takes all that has come by then: a transaction costs the event loop, and the machine, as much as some calls do.
 """
 
 import asyncio
@@ -42,6 +45,8 @@ class WriterLimits(BacklogLimits):
     Attributes:
         attempt_seconds: Deadline of one attempt ...
         rows_per_second_min: ... plus what its rows take a database that is only just fast enough.
+        pace_seconds: From the beginning of a transaction to that of the next, unless that is full or somebody drains.
+            Low: durable sooner. High: fewer transactions. 0: each begins as soon as the one before it is committed.
         backoff_seconds: Longest wait before the first retry; doubles with each.
         backoff_seconds_max: Where doubling ends.
         late_ms: Age of the oldest flush from which the database counts as not keeping up, though no write has failed.
@@ -49,6 +54,7 @@ class WriterLimits(BacklogLimits):
 
     attempt_seconds: float = 60.0
     rows_per_second_min: int = 2_500
+    pace_seconds: float = 0.01
     backoff_seconds: float = 0.1
     backoff_seconds_max: float = 5.0
     late_ms: int = 10_000
@@ -57,6 +63,7 @@ class WriterLimits(BacklogLimits):
         BacklogLimits.__post_init__(self)
         assert 0 < self.backoff_seconds <= self.backoff_seconds_max
         assert self.attempt_seconds > 0
+        assert self.pace_seconds >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +143,9 @@ class Writer:
         self._backlog = Backlog(clock, self._limits, spool)
         self._settled = asyncio.Event()
         self._settled.set()
+        self._hurry = asyncio.Event()
+        self._draining = False
+        self._began_at = float("-inf")
         self._stopped = False
         self._poisoned = False
         self._failing_since_ms: int | None = None
@@ -154,6 +164,8 @@ class Writer:
     def offer(self, flush: Flush) -> None:
         """Queue one flush; past the high-water mark it goes to the spool, or rows are given up for newer ones."""
         self._backlog.offer(flush)
+        if self._backlog.is_full:
+            self._hurry.set()
         if not self._stopped:
             self._settled.clear()
 
@@ -191,7 +203,7 @@ class Writer:
             await self._backlog.save(saving_seconds)  # at once: whoever stops us may lose patience
         try:
             async with asyncio.timeout(deadline_seconds - saving_seconds):
-                await self._settled.wait()
+                await self._settle()
         except TimeoutError:
             await self._backlog.save(saving_seconds)
             logger.error(
@@ -223,9 +235,18 @@ class Writer:
             spool_failure=backlog.spool_failure,
         )
 
+    async def _settle(self) -> None:
+        """Return when nothing waits; what does is not held back meanwhile."""
+        self._draining = True
+        self._hurry.set()
+        try:
+            await self._settled.wait()
+        finally:
+            self._draining = False
+
     async def _write_waiting(self) -> None:
         attempt = 0
-        while (batch := await self._backlog.next()) is not None:
+        while (batch := await self._next(again=attempt > 0)) is not None:
             if await self._attempt(batch.flush):
                 self._commit_known(batch)
                 await self._backlog.settle()
@@ -235,6 +256,24 @@ class Writer:
                 await asyncio.sleep(self._backoff_seconds(attempt))
         self._backlog.arrival.clear()
         self._settled.set()
+
+    async def _next(self, *, again: bool) -> Batch | None:
+        """The batch to write: the one that failed, or, when its time has come, all that waits by then."""
+        if not again and self._backlog.flush_count:
+            await self._keep_pace()
+            self._began_at = self._clock.monotonic()
+        return await self._backlog.next()
+
+    async def _keep_pace(self) -> None:
+        seconds = self._began_at + self._limits.pace_seconds - self._clock.monotonic()
+        self._hurry.clear()
+        if seconds <= 0 or self._draining or self._backlog.is_full:
+            return
+        alarm = asyncio.get_running_loop().call_later(seconds, self._hurry.set)
+        try:
+            await self._hurry.wait()
+        finally:
+            alarm.cancel()
 
     async def _attempt(self, flush: Flush) -> bool:
         """Whether the flush is known to be committed."""

@@ -111,6 +111,78 @@ async def test_what_has_queued_up_is_one_transaction() -> None:
     assert [(3, 3)] == [(flush.number, flush.event_count) for flush in bench.durable]
 
 
+class TellingStore(MemoryStore):
+    """A store that tells of each flush it has written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: asyncio.Queue[int] = asyncio.Queue()
+
+    async def write(self, flush: Flush) -> None:
+        await super().write(flush)
+        self.numbers.put_nowait(flush.number)
+
+    async def next_number(self) -> int:
+        """The number of the next flush that is written."""
+        return await asyncio.wait_for(self.numbers.get(), SECONDS)
+
+
+HOUR_SECONDS = 3_600.0
+
+
+@asynccontextmanager
+async def a_leisurely_writer(limits: WriterLimits) -> AsyncIterator[tuple[Bench, TellingStore]]:
+    """One that has just written flush 1, and is in no hurry to write the next."""
+    store = TellingStore()
+    await store.recover()
+    bench = Bench(store, limits)
+    async with bench.running():
+        bench.writer.offer(a_flush(1))
+        assert 1 == await store.next_number()
+        yield bench, store
+
+
+async def test_while_flushes_keep_coming_transactions_begin_at_a_pace_and_share_them() -> None:
+    """Draining does not wait for it."""
+    async with a_leisurely_writer(WriterLimits(pace_seconds=HOUR_SECONDS)) as (bench, store):
+        for number in (2, 3, 4):
+            bench.writer.offer(a_flush(number))
+            await asyncio.sleep(0)
+        assert (3, 1) == (bench.writer.statistics().waiting_flush_count, bench.writer.statistics().commit_count)
+        assert 0 == await bench.drained()
+        assert 4 == await store.next_number()
+    assert [1, 4] == [flush.number for flush in bench.durable]
+
+
+async def test_after_a_quiet_time_a_flush_is_written_at_once() -> None:
+    async with a_leisurely_writer(WriterLimits(pace_seconds=HOUR_SECONDS)) as (bench, store):
+        bench.clock.seconds = HOUR_SECONDS
+        bench.writer.offer(a_flush(2))
+        assert 2 == await store.next_number()
+
+
+async def test_a_full_transaction_is_not_held_back() -> None:
+    """Nor one that fills up while it is."""
+    limits = WriterLimits(pace_seconds=HOUR_SECONDS, transaction_rows=3)
+    async with a_leisurely_writer(limits) as (bench, store):
+        bench.writer.offer(a_flush(2, rows=[a_valuation(2, {1: 1, 2: 2, 3: 3})]))
+        assert 2 == await store.next_number()
+        bench.writer.offer(a_flush(3, rows=[a_valuation(3, {1: 1})]))
+        await asyncio.sleep(0)
+        bench.writer.offer(a_flush(4, rows=[a_valuation(4, {1: 1, 2: 2})]))
+        assert 4 == await store.next_number()
+
+
+async def test_what_failed_is_tried_again_without_regard_to_the_pace() -> None:
+    limits = WriterLimits(pace_seconds=HOUR_SECONDS, backoff_seconds=0.001)
+    async with a_leisurely_writer(limits) as (bench, store):
+        store.faults.append(Fault.LOST)
+        bench.clock.seconds = HOUR_SECONDS
+        bench.writer.offer(a_flush(2))
+        assert 2 == await store.next_number()
+        assert 1 == bench.writer.statistics().failure_count
+
+
 async def test_a_transaction_takes_no_more_rows_than_its_bound() -> None:
     """A single flush beyond it goes alone: it commits whole or not at all."""
     bench = Bench(await a_memory_store(), WriterLimits(transaction_rows=3, queue_rows=100))
