@@ -1,5 +1,5 @@
 """
-The two ``realized_pnl`` columns that we add to the exchange's tables, refreshed a moment after each flush.
+The two ``realized_pnl`` columns that we add to the exchange's tables, refreshed a moment after what changes them.
 
 Lives here: which accounts are due, and in which portions. Not here: the statements (``queries.sql``). Touches the
 network through ``Database``.
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
+import numpy as np
 
 from evs_server.errors import StoreUnavailable
 from evs_server.model import Flush
@@ -28,6 +29,9 @@ PORTION_ACCOUNTS: Final = 200
 """Accounts refreshed by one statement. Low: rows are locked for shorter. High: fewer statements."""
 DUE_ACCOUNTS_MAX: Final = 100_000
 """Accounts remembered one by one; beyond it all accounts are gone through."""
+REST_SECONDS: Final = 0.5
+"""Between two refreshes: accounts that change with every tick are refreshed once for many. Two transactions after each
+flush would cost the event loop, and the database, more than the flush does."""
 RETRY_SECONDS: Final = 1.0
 """How long to leave rows alone that someone else holds, and a database that is away."""
 
@@ -74,8 +78,10 @@ class RealizedColumns:
         """Note the accounts that a committed flush changed; returns at once."""
         if not self._tables:
             return
-        self._note(flush.state.accounts.account_id.tolist())
-        self._note(flush.state.positions.account_id.tolist())
+        accounts, owners = flush.state.accounts.account_id, flush.state.positions.account_id
+        self._note(accounts.tolist())
+        # Whoever trades changes its account, too: of many owners hardly any are left.
+        self._note(owners[np.isin(owners, accounts, invert=True)].tolist())
         self._arrival.set()
 
     async def run(self) -> None:
@@ -88,8 +94,8 @@ class RealizedColumns:
             except StoreUnavailable as error:
                 logger.warning("%s; trying again in %s s", error.message, RETRY_SECONDS)
                 put_off = True
+            await asyncio.sleep(RETRY_SECONDS if put_off else REST_SECONDS)
             if put_off:
-                await asyncio.sleep(RETRY_SECONDS)
                 self._arrival.set()
 
     def statistics(self) -> DerivedStatistics:
@@ -145,7 +151,11 @@ class RealizedColumns:
                 if not isinstance(error.__cause__, asyncpg.UndefinedColumnError | asyncpg.InsufficientPrivilegeError):
                     raise
                 del self._tables[table]
-                logger.warning("%s.realized_pnl is not kept: %s", table, error.__cause__)
+                logger.warning(
+                    "%s.realized_pnl is not kept: %s; to have it kept, let EVS's role update it, and restart EVS",
+                    table,
+                    error.__cause__,
+                )
         self._refreshed_count += len(account_ids) - len(skipped)
         self._skipped_count += len(skipped)
         return skipped

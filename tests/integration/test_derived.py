@@ -168,3 +168,23 @@ async def test_without_the_columns_it_says_so_once_and_stops(
     assert ["accounts.realized_pnl", "positions.realized_pnl"] == [
         record.getMessage().split(" ")[0] for record in caplog.records if record.levelname == "WARNING"
     ]
+
+
+async def test_between_two_refreshes_what_changes_is_gathered(
+    store: PostgresStore, hand: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many flushes come, and however often they change the same accounts."""
+    monkeypatch.setattr(derived, "REST_SECONDS", 3_600.0)
+    columns = RealizedColumns(store.database)
+    async with running(columns):
+
+        async def resting() -> bool:
+            await hand.execute("SELECT 1", timeout=SECONDS)
+            return not columns.statistics().sweeping
+
+        await eventually(resting)
+        refreshed_count = columns.statistics().refreshed_count
+        for number in range(1, 21):
+            await store.write(a_flush(number, accounts=[an_account_row(1, realized_cents=number)]))
+            columns.offer(a_flush(number, accounts=[an_account_row(1, realized_cents=number)]))
+    assert (1, refreshed_count) == (columns.statistics().due_count, columns.statistics().refreshed_count)
