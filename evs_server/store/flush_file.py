@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from evs_server import model
-from evs_server.model import Columns, Flush
+from evs_server.model import Columns, Flush, Int64Array, Valuation
 
 FORMAT: Final = 1
 """Grows when a form of this number could be misread; a field more is no reason."""
@@ -33,6 +33,9 @@ _CLASSES: Final[Mapping[str, type]] = {
 _FIELD_NAMES: Final[Mapping[type, tuple[str, ...]]] = {
     kind: tuple(field.name for field in fields(kind)) for kind in _CLASSES.values()
 }
+_COLUMNS_PER_ROW: Final = sum(field.type is Int64Array for field in fields(Valuation))
+_NUMBER_BYTES: Final = 8
+"""Every column is of 64-bit integers."""
 
 
 def encode(flush: Flush) -> bytes:
@@ -73,18 +76,27 @@ def decode(file: bytes) -> Flush:
 
 def array_bytes(flush: Flush) -> int:
     """What the arrays of a flush take, in memory and, nearly all there is to it, on disk."""
-    return _array_bytes(flush)
-
-
-def _array_bytes(value: object) -> int:
-    # Asked for every flush, most of whose tables are empty.
-    if isinstance(value, np.ndarray):
-        return value.nbytes
-    if isinstance(value, Columns) and not len(value):
-        return 0
-    if isinstance(value, tuple):
-        return sum(map(_array_bytes, value))
-    return sum([_array_bytes(getattr(value, name)) for name in _FIELD_NAMES.get(type(value), ())])
+    # Asked for every flush, most of whose tables are empty: nothing here looks at the columns of those.
+    state = flush.state
+    tables: tuple[Columns | None, ...] = (
+        state.accounts,
+        state.positions,
+        state.marks,
+        flush.settlements,
+        flush.unannounced_added,
+        flush.unannounced_removed,
+        flush.latest,
+        flush.parked_added,
+        flush.parked_removed,
+        flush.newcomers,
+        flush.corrections,
+    )
+    numbers = sum(len(mark.digest) for mark in flush.watermarks)
+    numbers += sum(len(valuation) for valuation in flush.rows) * _COLUMNS_PER_ROW
+    for table in tables:
+        if table:
+            numbers += len(table) * len(_FIELD_NAMES[type(table)])
+    return numbers * _NUMBER_BYTES
 
 
 def _described(value: object, arrays: list[bytes], end: list[int]) -> object:

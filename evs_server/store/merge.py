@@ -10,7 +10,7 @@ are never seen in the database.
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from itertools import pairwise
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +84,7 @@ def coalesce_rows(valuations: Sequence[Valuation]) -> tuple[tuple[Valuation, ...
     Only the newest snapshot of each account, and how many were dropped.
 
     Args:
-        valuations: Passes, ascending by version.
+        valuations: Passes; of each account ascending by version.
 
     Returns:
         The passes without the rows that a later one has again, those left empty dropped; and the count of such rows.
@@ -96,7 +96,7 @@ def coalesce_rows(valuations: Sequence[Valuation]) -> tuple[tuple[Valuation, ...
     keep[_last_of_each(account_id)] = True
     ends = np.cumsum([len(valuation) for valuation in valuations])
     parts = zip(valuations, np.split(keep, ends[:-1]), strict=True)
-    kept = tuple(_selected(valuation, part) for valuation, part in parts if part.any())
+    kept = tuple(valuation.selected(part) for valuation, part in parts if part.any())
     return kept, len(account_id) - int(keep.sum())
 
 
@@ -126,7 +126,7 @@ def newest(tables: Sequence[C], key: Sequence[str]) -> C:
         key: Names of the columns that tell rows apart.
     """
     table = concatenated(tables)
-    return selected(table, _last_of_each(*(getattr(table, name) for name in key)))
+    return selected(table, _last_of_each(*(getattr(table, name) for name in key))) if len(table) > 1 else table
 
 
 def overlaid(latest: SnapshotColumns, newer: Sequence[SnapshotColumns]) -> SnapshotColumns:
@@ -143,10 +143,12 @@ def overlaid(latest: SnapshotColumns, newer: Sequence[SnapshotColumns]) -> Snaps
 
 def concatenated(tables: Sequence[C]) -> C:
     """All rows, in order."""
-    if len(tables) == 1:
-        return tables[0]
-    columns = zip(*(column_arrays(table) for table in tables), strict=True)
-    return type(tables[0])(*(np.concatenate(parts) for parts in columns))
+    # Of what flushes carry, nearly all is empty.
+    filled = [table for table in tables if len(table)]
+    if len(filled) < 2:
+        return filled[0] if filled else tables[0]
+    columns = zip(*(column_arrays(table) for table in filled), strict=True)
+    return type(filled[0])(*(np.concatenate(parts) for parts in columns))
 
 
 def selected(table: C, row: slice | BoolArray | npt.NDArray[np.intp]) -> C:
@@ -200,7 +202,7 @@ def newcomers_kept_since_ms(written: NewcomerColumns) -> int:
 
 def tail(table: C, count: int) -> C:
     """The last rows, at most a number of them."""
-    return selected(table, slice(max(0, len(table) - count), None))
+    return selected(table, slice(len(table) - count, None)) if len(table) > count else table
 
 
 def _last_of_each(*keys: Int64Array) -> npt.NDArray[np.intp]:
@@ -210,14 +212,6 @@ def _last_of_each(*keys: Int64Array) -> npt.NDArray[np.intp]:
     if len(order):
         last[:-1] = np.logical_or.reduce([key[order][1:] != key[order][:-1] for key in keys])
     return order[last]
-
-
-def _selected(valuation: Valuation, row: BoolArray) -> Valuation:
-    if row.all():
-        return valuation
-    parts: dict[str, Any] = {field.name: getattr(valuation, field.name) for field in fields(valuation)}
-    parts |= {name: value[row] for name, value in parts.items() if isinstance(value, np.ndarray)}
-    return Valuation(**parts)
 
 
 def column_arrays(table: Columns) -> list[Int64Array]:

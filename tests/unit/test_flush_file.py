@@ -1,6 +1,6 @@
 """A flush as bytes, and back."""
 
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 
 import msgspec
 import numpy as np
@@ -48,6 +48,22 @@ def test_any_flush_is_the_same_after_a_round_trip(flushes: list[Flush]) -> None:
 def test_the_size_is_that_of_the_columns() -> None:
     """An account's row is 8 columns of 8 bytes, a row of a pass 10."""
     assert 64 + 2 * 80 == array_bytes(a_flush(1, accounts=[an_account_row(1)], rows=[a_valuation(1, {1: 1, 2: 2})]))
+
+
+def bytes_of_arrays(value: object) -> int:
+    """What all arrays take that can be reached from a value."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, tuple):
+        return sum(map(bytes_of_arrays, value))
+    return sum(bytes_of_arrays(getattr(value, field.name)) for field in fields(value)) if is_dataclass(value) else 0
+
+
+@given(flush_sequences())
+def test_the_size_of_any_flush_is_that_of_all_its_arrays(flushes: list[Flush]) -> None:
+    """Also of one with something in every field, whichever it has gained."""
+    for flush in (a_full_flush(), *flushes):
+        assert bytes_of_arrays(flush) == array_bytes(flush)
 
 
 def changed_description(file: bytes, change: str, to: str) -> bytes:

@@ -46,8 +46,24 @@ def test_a_long_table_comes_in_slices_that_make_one_file() -> None:
     layout = Layout({"wide": Kind.INT8})
     column = np.arange(2 * rows.SLICE_ROWS + 1)
     parts = list(layout.encode_file([column]))
-    assert 5 == len(parts)  # header, three slices, trailer
+    assert 3 == len(parts)  # the header goes with the first, the trailer with the last
     assert column.tolist() == layout.decode(b"".join(parts))[0].tolist()
+
+
+def test_small_passes_share_a_slice_and_are_encoded_as_if_each_were_alone() -> None:
+    """Each piece of a file is sent by itself, and wakes the server."""
+    small = [a_valuation(number, {1: number, 2: -number}) for number in range(1, 21)]
+    large = a_valuation(21, dict.fromkeys(range(rows.SLICE_ROWS), 21))
+    body = slice(len(rows.HEADER), -len(rows.TRAILER))
+    one_by_one = [b"".join(rows.encode_valuations([each]))[body] for each in (*small, large, *small)]
+    parts = list(rows.encode_valuations([*small, large, *small]))
+    assert 3 == len(parts)
+    assert rows.HEADER + b"".join(one_by_one) + rows.TRAILER == b"".join(parts)
+    assert 1 == len(list(rows.encode_valuations(small)))
+
+
+def test_a_file_without_rows_is_a_file_too() -> None:
+    assert [rows.HEADER + rows.TRAILER] == list(rows.encode_valuations([a_valuation(1, {})]))
 
 
 def test_bytes_that_are_not_rows_of_the_layout_are_refused() -> None:
