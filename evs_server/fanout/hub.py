@@ -125,7 +125,7 @@ class PassBox:
 
     def drain(self) -> Sheet | None:
         """What is to be sent now, the newest of each account, or None; nothing waits afterwards."""
-        passes = [_as_table(valuation) for valuation in self._waiting]
+        passes = [as_table(valuation) for valuation in self._waiting]
         self._clear()
         if len(passes) < 2:
             return Sheet(passes[0], np.zeros(len(passes[0]), np.int64), first=False) if passes else None
@@ -206,7 +206,9 @@ class Hub:
         return len(self._pass_boxes)
 
 
-def _as_table(valuation: Valuation) -> SnapshotColumns:
+def as_table(valuation: Valuation) -> SnapshotColumns:
+    """A pass as a table of snapshots."""
+
     def repeated(value: int) -> Int64Array:
         return np.broadcast_to(np.int64(value), len(valuation))
 

@@ -23,7 +23,7 @@ from evs_server.lifecycle import Lifecycle, Phase
 from evs_server.limits import BATCH_ACCOUNTS_MAX
 from evs_server.lookup import check_account_id, look_up
 from evs_server.model import Snapshot
-from evs_server.ports import AccountLookup
+from evs_server.ports import AccountLookup, NewestValues
 from evs_server.rpc_status import answers_with_status
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -34,7 +34,7 @@ class FanoutServicer(evs_pb2_grpc.EquityValuationServiceServicer):
     """Reads and streams of valuations."""
 
     _lifecycle: Lifecycle
-    _engine: Engine
+    _engine: NewestValues
     _accounts: AccountLookup
     _hub: Hub
     _wakers: set[asyncio.Event]
@@ -70,13 +70,6 @@ class FanoutServicer(evs_pb2_grpc.EquityValuationServiceServicer):
             else:
                 raise refused[account_id]
         return response
-
-    @answers_with_status
-    async def ListPositions(self, request: pb.ListPositionsRequest, _: Context) -> pb.ListPositionsResponse:
-        """An account's positions as of its newest valuation."""
-        snapshot = await self._look_up(request.account_id)
-        positions = [codec.encode_position(view) for view in self._engine.positions(request.account_id)]
-        return pb.ListPositionsResponse(positions=positions, version=snapshot.version)
 
     @answers_with_status
     async def SubscribeEquity(self, request: pb.SubscribeEquityRequest, context: Context) -> None:
@@ -153,6 +146,22 @@ class FanoutServicer(evs_pb2_grpc.EquityValuationServiceServicer):
     def _wake_all(self, _phase: Phase) -> None:
         for awake in self._wakers:
             awake.set()
+
+
+class PositionsServicer(evs_pb2_grpc.EquityValuationServiceServicer):
+    """Reads of what an account holds, where the engine is."""
+
+    _lifecycle: Lifecycle
+    _engine: Engine
+    _accounts: AccountLookup
+
+    @answers_with_status
+    async def ListPositions(self, request: pb.ListPositionsRequest, _: Context) -> pb.ListPositionsResponse:
+        """An account's positions as of its newest valuation."""
+        self._lifecycle.require_serving()
+        snapshot = await look_up(request.account_id, self._engine, self._accounts)
+        positions = [codec.encode_position(view) for view in self._engine.positions(request.account_id)]
+        return pb.ListPositionsResponse(positions=positions, version=snapshot.version)
 
 
 def _next_request(requests: AsyncIterator[pb.WatchEquityRequest], awake: asyncio.Event) -> _Coming:

@@ -16,13 +16,12 @@ from typing import Final
 
 from evs.v1 import evs_pb2 as pb
 
-from evs_server.engine import Engine
 from evs_server.errors import InvalidRequest, OutOfBounds, Overloaded, StoreUnavailable
 from evs_server.fanout import codec
 from evs_server.fanout.hub import Hub, Mailbox, PassBox, Sheet
 from evs_server.limits import WATCH_CHANGES_MAX, WATCH_UPDATES_MAX, WATCHED_ACCOUNTS_MAX
 from evs_server.lookup import check_account_id
-from evs_server.ports import AccountLookup
+from evs_server.ports import AccountLookup, NewestValues
 
 LOOK_UP_AGAIN_SECONDS: Final = 1.0
 """Between two attempts to look accounts up, while the database is away."""
@@ -39,7 +38,7 @@ class Watch:
         wake: Called when a message may be due; must return at once.
     """
 
-    def __init__(self, engine: Engine, hub: Hub, accounts: AccountLookup, wake: Callable[[], None]) -> None:
+    def __init__(self, engine: NewestValues, hub: Hub, accounts: AccountLookup, wake: Callable[[], None]) -> None:
         self._engine = engine
         self._hub = hub
         self._accounts = accounts

@@ -6,7 +6,7 @@ Each method is a door. What an event means is decided behind ``Gate``; what may 
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 from evs.v1 import evs_pb2 as pb
@@ -14,62 +14,75 @@ from evs.v1 import evs_pb2_grpc
 
 from evs_server.errors import EvsError
 from evs_server.ingest import codec
-from evs_server.ingest.gate import Gate
-from evs_server.ingest.intake import Outcome
+from evs_server.ingest.course import Outcome
+from evs_server.ingest.sequencer import IngestState
 from evs_server.model import Batch
 from evs_server.rpc_status import answers_with_status, ends_with_status, status_name
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _T = TypeVar("_T")
+_Answer = pb.OnTradeSettledResponse | pb.OnPriceUpdatedResponse | pb.OnCashAdjustedResponse | pb.OnTickCompleteResponse
+
+
+class Door(Protocol):
+    """Where events go in: the gate, or a gateway's inlet."""
+
+    @property
+    def degraded_since_ms(self) -> int | None:
+        """Since when what is applied has not been getting stored (unix ms); None if all is well."""
+        ...
+
+    async def take(self, batch: Batch) -> Outcome:
+        """Apply what is new of a batch."""
+        ...
+
+    def state(self, source: str) -> IngestState:
+        """How far a source is."""
+        ...
+
+    def news(self) -> "asyncio.Future[None]":
+        """Done when more is durable, or the phase changes; shared by all who wait."""
+        ...
+
+    def require_serving(self) -> None:
+        """As ``Lifecycle.require_serving``."""
+        ...
 
 
 class IngestServicer(evs_pb2_grpc.EquityValuationServiceServicer):
     """``OnTradeSettled`` and its kin, ``StreamEvents``, ``GetIngestState``."""
 
-    _gate: Gate
+    _gate: Door
 
     @answers_with_status
     async def OnTradeSettled(self, request: pb.OnTradeSettledRequest, _: Context) -> pb.OnTradeSettledResponse:
         """Apply one leg of a settled trade."""
-        batch = codec.decode_trade(request)
-        outcome = await self._take_single(batch)
-        applied, durable = self._watermarks(batch)
-        return pb.OnTradeSettledResponse(
-            duplicate=outcome.duplicate_count > 0, applied_sequence=applied, durable_sequence=durable
-        )
+        batch, answer = codec.decode_trade(request), pb.OnTradeSettledResponse()
+        self._fill(answer, batch, await self._gate.take(batch))
+        return answer
 
     @answers_with_status
     async def OnPriceUpdated(self, request: pb.OnPriceUpdatedRequest, _: Context) -> pb.OnPriceUpdatedResponse:
         """Set a symbol's mark."""
-        batch = codec.decode_price(request)
-        outcome = await self._take_single(batch)
-        applied, durable = self._watermarks(batch)
-        return pb.OnPriceUpdatedResponse(
-            duplicate=outcome.duplicate_count > 0, applied_sequence=applied, durable_sequence=durable
-        )
+        batch, answer = codec.decode_price(request), pb.OnPriceUpdatedResponse()
+        self._fill(answer, batch, await self._gate.take(batch))
+        return answer
 
     @answers_with_status
     async def OnCashAdjusted(self, request: pb.OnCashAdjustedRequest, _: Context) -> pb.OnCashAdjustedResponse:
         """Book a deposit or a withdrawal."""
-        batch = codec.decode_cash(request)
-        outcome = await self._take_single(batch)
-        applied, durable = self._watermarks(batch)
-        return pb.OnCashAdjustedResponse(
-            duplicate=outcome.duplicate_count > 0, applied_sequence=applied, durable_sequence=durable
-        )
+        batch, answer = codec.decode_cash(request), pb.OnCashAdjustedResponse()
+        self._fill(answer, batch, await self._gate.take(batch))
+        return answer
 
     @answers_with_status
     async def OnTickComplete(self, request: pb.OnTickCompleteRequest, _: Context) -> pb.OnTickCompleteResponse:
         """Value every account that is dirty."""
-        batch = codec.decode_tick(request)
-        outcome = await self._take_single(batch)
-        applied, durable = self._watermarks(batch)
-        return pb.OnTickCompleteResponse(
-            duplicate=outcome.duplicate_count > 0,
-            applied_sequence=applied,
-            durable_sequence=durable,
-            accounts_valued=outcome.accounts_valued,
-        )
+        batch, answer = codec.decode_tick(request), pb.OnTickCompleteResponse()
+        outcome = await self._gate.take(batch)
+        self._fill(answer, batch, outcome)
+        answer.accounts_valued = outcome.accounts_valued
+        return answer
 
     @ends_with_status
     async def StreamEvents(
@@ -122,12 +135,15 @@ class IngestServicer(evs_pb2_grpc.EquityValuationServiceServicer):
             degraded_since=self._gate.degraded_since_ms or 0,
         )
 
-    async def _take_single(self, batch: Batch) -> Outcome:
-        outcome = await self._gate.take(batch)
+    def _fill(self, answer: _Answer, batch: Batch, outcome: Outcome) -> None:
+        """Say what became of the one event of a batch; raises why it was not applied."""
         error = outcome.error or outcome.refusals.get(0)
         if error is not None:
             raise error
-        return outcome
+        if outcome.duplicate_count:
+            answer.duplicate = True
+        if batch.first_sequence:
+            answer.applied_sequence, answer.durable_sequence = self._watermarks(batch)
 
     async def _answer(self, batch: Batch) -> pb.StreamEventsResponse:
         try:

@@ -1,0 +1,123 @@
+"""
+How much the interpreter does for one call, counted and not timed: between two calls a server sleeps, and wakes up cold.
+
+The way is that of a call of ``evs serve`` from its bytes to its answer, without gRPC: guard, servicer, gate, intake.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from types import FrameType
+from typing import Any
+
+import pytest
+from evs.v1 import evs_pb2 as pb
+from evs.v1 import evs_pb2_grpc
+from google.protobuf.message import Message
+
+from evs_server.access.guard import GuardedServer
+from evs_server.access.quota import Quota
+from tests.builders import ALICE, BOB, KICK
+from tests.serving import Rooms
+from tests.wire import BUY, EM, a_batch, cash, ticks
+
+SERVICE = "/evs.v1.EquityValuationService/"
+TRADE = pb.OnTradeSettledRequest(account_id=ALICE, symbol_id=KICK, side=BUY, quantity_bp=10_000, price_cents=100)
+
+
+class Server:
+    """What the guard knows of a gRPC server. Methods cannot be registered with it one by one: each would cost calls."""
+
+    def __init__(self) -> None:
+        self.services: list[Any] = []
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        self.services += handlers
+
+    def method(self, name: str) -> Any:
+        """What answers a method's calls."""
+        [handler] = [found for each in self.services if (found := each.service(Details(SERVICE + name))) is not None]
+        return handler.unary_unary
+
+
+class Details:
+    """What gRPC says of a call before it is served."""
+
+    invocation_metadata = ()
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+
+
+class Context:
+    """What gRPC says of a call while it is served."""
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("user-agent", "a sender"),)
+
+
+@pytest.fixture
+async def rooms() -> AsyncIterator[Rooms]:
+    rooms = Rooms(dict.fromkeys((ALICE, BOB), 1_000_000))
+    await rooms.open(writing=False)
+    yield rooms
+    await rooms.close()
+
+
+def calls(method: Any, request: Message) -> int:
+    """How many functions the interpreter calls to answer a request, which must not wait for anything."""
+    count, payload = 0, request.SerializeToString()
+
+    def note(_frame: FrameType, event: str, _what: object) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    answering = method(payload, Context())
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        answering.send(None)
+    except StopIteration:
+        return count
+    finally:
+        sys.setprofile(before)
+    raise AssertionError("the call waits")
+
+
+@pytest.mark.parametrize(
+    ("calls_max", "name", "request_"),
+    [
+        (150, "OnPriceUpdated", pb.OnPriceUpdatedRequest(symbol_id=KICK, price_cents=101)),
+        (220, "OnTradeSettled", TRADE),
+        (210, "OnTickComplete", pb.OnTickCompleteRequest(tick_id=1)),
+    ],
+)
+async def test_a_call_costs_no_more_than_so_many_functions(
+    rooms: Rooms, calls_max: int, name: str, request_: Message
+) -> None:
+    """A tick's is not that of its capture, which comes after the answer."""
+    server = Server()
+    guarded: Any = GuardedServer(server, lambda _: True, None, Quota(rooms.clock))  # type: ignore[arg-type]
+    evs_pb2_grpc.add_EquityValuationServiceServicer_to_server(rooms.servicer, guarded)
+    method = server.method(name)
+    for _ in range(3):  # what the first calls make once for all does not count
+        calls(method, request_)
+        await asyncio.sleep(0)
+    counted = calls(method, request_)
+    assert counted <= calls_max, counted
+
+
+async def test_a_tick_is_answered_before_it_is_captured(rooms: Rooms) -> None:
+    before = rooms.writer.statistics().waiting_flush_count
+    outcome = await rooms.gate.take(a_batch(cash((ALICE, 1)), ticks(1), first=1))
+    assert (1, before) == (outcome.accounts_valued, rooms.writer.statistics().waiting_flush_count)
+    await asyncio.sleep(0)
+    assert before + 1 == rooms.writer.statistics().waiting_flush_count
+
+
+async def test_an_event_that_comes_before_a_tick_is_captured_is_not_captured_with_it(rooms: Rooms) -> None:
+    before = rooms.writer.statistics().waiting_flush_count
+    await rooms.gate.take(a_batch(cash((ALICE, 1)), ticks(1), first=1))
+    await rooms.gate.take(a_batch(cash((ALICE, 2)), first=3))
+    assert before + 1 == rooms.writer.statistics().waiting_flush_count
+    assert (True, 3) == (rooms.intake.has_unflushed, rooms.sequencer.state(EM).applied_sequence)
