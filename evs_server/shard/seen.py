@@ -1,0 +1,157 @@
+"""
+What is seen of a worker: whether it does what it should, and its numbers. Pure but for the clock.
+
+Whether a worker is ready says nothing about who may call it, since nobody does: it is for who starts and stops it.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from evs_server.lifecycle import Lifecycle, Phase
+from evs_server.reconcile.reconciler import Reconciler
+from evs_server.rpc_status import UNEXPECTED, refusals
+from evs_server.shard.owned import ShardStatistics
+from evs_server.shard.virtual_shard import VirtualShard
+from evs_server.shard.worker import Worker
+from evs_server.telemetry.families import counter, counters, gauge
+
+_NOT_SERVING = {
+    Phase.FOLLOWING: "following: another worker has what this one should own",
+    Phase.RECOVERING: "starting: this worker waits for PostgreSQL or NATS, or takes its share",
+    Phase.STOPPING: "stopping: this worker gives up what it owns",
+}
+
+
+class WorkerReadiness:
+    """
+    Judges what a worker's virtual shards say of themselves.
+
+    Args:
+        lifecycle: Says which phase the process is in.
+        lag_seconds_max: How long what is applied may wait to be committed.
+    """
+
+    def __init__(self, lifecycle: Lifecycle, lag_seconds_max: int) -> None:
+        self._lifecycle = lifecycle
+        self._lag_seconds_max = lag_seconds_max
+        self._worker: Worker | None = None
+
+    def attach(self, worker: Worker) -> None:
+        """Take the worker, once it is there."""
+        self._worker = worker
+
+    def reasons(self) -> list[str]:
+        """Why the worker is not as it should be, each in words; empty if it is."""
+        if self._lifecycle.phase is not Phase.SERVING:
+            return [_NOT_SERVING[self._lifecycle.phase]]
+        assert self._worker is not None, "it serves once there is a worker"
+        reasons = ["PostgreSQL: who owns what cannot be seen"] if self._worker.is_blind else []
+        statistics = statistics_of(self._worker)
+        lags = {shard: each.oldest_age_ms // 1_000 for shard, each in statistics.items()}
+        late = {shard: lag for shard, lag in lags.items() if lag > self._lag_seconds_max}
+        if late:
+            shard = max(late, key=lambda each: late[each])
+            reasons.append(
+                f"storage: what virtual shard {shard} applied {late[shard]} s ago is not stored yet, nor that of"
+                f" {len(late) - 1} others; the most is {self._lag_seconds_max}"
+            )
+        violation_count = sum(each.violation_count for each in statistics.values())
+        if violation_count:
+            reasons.append(f"identity: {violation_count} snapshots violate the identity of equity since this start")
+        return reasons
+
+
+class WorkerCollector(Collector):
+    """What ``/metrics`` of a worker shows."""
+
+    def __init__(self) -> None:
+        self._rooms: tuple[Worker, Reconciler] | None = None
+
+    def attach(self, worker: Worker, reconciler: Reconciler) -> None:
+        """Take the rooms, once they are there."""
+        self._rooms = (worker, reconciler)
+
+    def collect(self) -> Iterator[Metric]:
+        """The numbers of now."""
+        yield counters(
+            "evs_calls_refused_total", "Questions that were refused, by method and reason.", ("method", "reason"),
+            {key: count for key, count in refusals.items() if key[1] != UNEXPECTED},
+        )  # fmt: skip
+        if self._rooms is not None:
+            worker, reconciler = self._rooms
+            yield from _worker(worker)
+            yield from _shards(statistics_of(worker))
+            yield from _events(worker)
+            done = reconciler.statistics()
+            yield gauge(
+                "evs_shard_reconcile_differing_accounts",
+                "Accounts that differed from the exchange's tables at the end of the last check.",
+                done.differing_count + done.overflow_count,
+            )
+
+
+def statistics_of(worker: Worker) -> Mapping[int, ShardStatistics]:
+    """How each virtual shard is that runs, ascending by number."""
+    return {shard: worker.running[shard].statistics() for shard in sorted(worker.running)}
+
+
+def _worker(worker: Worker) -> Iterator[Metric]:
+    counts = worker.counts
+    yield gauge("evs_shard_owned", "Virtual shards that this worker owns and that run.", len(worker.running))
+    yield counter("evs_shard_takeovers_total", "Virtual shards taken, that came to run.", counts.taken_count)
+    yield counter("evs_shard_given_up_total", "Virtual shards given up for other workers.", counts.given_up_count)
+    yield counter("evs_shard_failures_total", "Virtual shards that could not go on here.", counts.failed_count)
+    yield gauge(
+        "evs_shard_last_takeover_seconds",
+        "How long the last one took from its lock to its first news.",
+        counts.last_taking_seconds,
+    )
+
+
+def _shards(statistics: Mapping[int, ShardStatistics]) -> Iterator[Metric]:
+    def by_shard(name: str, about: str, value: str) -> Metric:
+        family = GaugeMetricFamily(name, about, labels=["shard"])
+        for shard, each in statistics.items():
+            family.add_metric([str(shard)], getattr(each, value))
+        return family
+
+    yield by_shard(
+        "evs_shard_applied_position", "Position in the log up to which a virtual shard has applied it.", "applied"
+    )
+    yield by_shard(
+        "evs_shard_committed_position", "Position in the log up to which a virtual shard is committed.", "committed"
+    )
+    yield by_shard(
+        "evs_shard_lag_messages", "Messages of the log that a virtual shard has yet to take.", "pending_count"
+    )
+    yield by_shard(
+        "evs_shard_lag_seconds",
+        "Age of the newest batch that a virtual shard has applied, if others wait.",
+        "lag_seconds",
+    )
+    yield gauge(
+        "evs_shard_durable_lag_seconds",
+        "How long the oldest of what was applied has waited to be stored.",
+        max((each.oldest_age_ms for each in statistics.values()), default=0) / 1_000,
+    )
+    yield gauge(
+        "evs_shard_degraded",
+        "Virtual shards that do not get stored what they apply.",
+        sum(each.degraded for each in statistics.values()),
+    )
+
+
+def _events(worker: Worker) -> Iterator[Metric]:
+    cores = [owned.core for owned in worker.running.values() if isinstance(owned, VirtualShard)]
+    yield gauge("evs_shard_accounts", "Accounts in memory.", sum(core.engine.account_count for core in cores))
+    yield gauge("evs_shard_positions", "Positions in memory.", sum(core.engine.position_count for core in cores))
+    family = CounterMetricFamily(
+        "evs_shard_events_total", "Events of this worker's virtual shards, by kind and outcome.",
+        labels=["kind", "outcome"],
+    )  # fmt: skip
+    for kind_and_outcome in sorted({key for core in cores for key in core.gate.tally.events}):
+        count = sum(core.gate.tally.events[kind_and_outcome] for core in cores)
+        family.add_metric(list(kind_and_outcome), count)
+    yield family
