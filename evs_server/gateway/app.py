@@ -1,0 +1,232 @@
+"""
+A gateway, from opening to closing: what is wired to what, and in which order it starts and stops. No rules live here.
+
+open (log, database, listener) -> read the journal -> hear every shard -> serve -> stop. It keeps nothing: what it knows
+is in the log, in the database and with the shards, and another one knows the same.
+"""
+
+import asyncio
+import contextlib
+import logging
+import platform
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, Self
+from uuid import uuid4
+
+from evs.v1 import admin_pb2_grpc, evs_pb2_grpc
+
+from evs_server.access.servers import check, serving
+from evs_server.clock import Clock, SystemClock
+from evs_server.config import Settings
+from evs_server.engine import SessionCalendar
+from evs_server.errors import ConfigError, LogUnavailable, StoreUnavailable
+from evs_server.fanout.hub import Hub
+from evs_server.gateway.accounts import Accounts
+from evs_server.gateway.admin import GatewayAdminServicer
+from evs_server.gateway.hearing import Hearing
+from evs_server.gateway.inlet import Inlet
+from evs_server.gateway.journal import Journal
+from evs_server.gateway.owners import Owners
+from evs_server.gateway.progress import Progress
+from evs_server.gateway.seen import GatewayCollector, GatewayReadiness
+from evs_server.gateway.servicer import GatewayServicer
+from evs_server.gateway.table import SnapshotTable
+from evs_server.lifecycle import Lifecycle, Phase
+from evs_server.log import Log, open_log
+from evs_server.metrics.health import Health
+from evs_server.performance.leaderboard import Leaderboard
+from evs_server.performance.names import Names
+from evs_server.stopping import unless_stopped
+from evs_server.store.database import Database
+from evs_server.store.growth import DisplayNames, SessionCloses
+from evs_server.store.journal import KeptJournal, read_journal
+from evs_server.telemetry.exposition import Watched, exposed
+from evs_server.works import Works
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS: Final = 2.0
+STOP_SECONDS: Final = 2.0
+AGAIN_SECONDS: Final = 0.5
+HEALTH_SECONDS: Final = 1.0
+
+
+class Gateway:
+    """
+    One gateway; an async context manager.
+
+    Args:
+        settings: What an operator has set.
+        clock: Where the time comes from.
+
+    Raises:
+        ConfigError: On entering, if there is no log or no database to use, or an address cannot be had.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._lifecycle = Lifecycle()
+        self._servicer = GatewayServicer(self._lifecycle, settings.heartbeat_seconds)
+        self.progress = Progress()
+        self._journal = Journal()
+        self._admin = GatewayAdminServicer(self._lifecycle, self.progress, self._journal, self._clock)
+        self._table = SnapshotTable()
+        self._readiness = GatewayReadiness(self._lifecycle, self.progress, self._clock)
+        self._health = Health(self._readiness)
+        self._collector = GatewayCollector(self.progress, self._journal, self._table)
+        self._ready = asyncio.Event()
+        self._resources = contextlib.AsyncExitStack()
+        self._name = f"gateway/{platform.node()}/{uuid4().hex[:12]}"
+        self.address = ""
+        self.metrics_address: str | None = None
+
+    async def __aenter__(self) -> Self:
+        check(self._settings, self._clock)
+        self._works = Works()
+        async with self._resources:
+            opened = await self._resources.enter_async_context(open_log(self._settings, self._name))
+            database = await self._open_database()
+            await self._resources.enter_async_context(self._listening())
+            self._works.start("log", opened.run())
+            self._works.start("gateway", self._begin(opened, database))
+            self._resources = self._resources.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lifecycle.enter(Phase.STOPPING)
+        async with self._resources:
+            await self._health.tell()
+            await self._works.stop(STOP_SECONDS)
+
+    async def wait_ready(self) -> None:
+        """Return once calls are served; raises what ended the gateway before."""
+        await self._unless_failed(self._ready.wait())
+
+    async def run_until(self, stop: asyncio.Event) -> None:
+        """Return once ``stop`` is set; raises what ended the gateway before."""
+        await self._unless_failed(stop.wait())
+
+    # --- starting ------------------------------------------------------------------------------------------------
+
+    async def _open_database(self) -> Database:
+        if self._settings.database_url is None:
+            raise ConfigError("EVS_DATABASE_URL: a gateway uses the PostgreSQL that its shards do; set its URL")
+        dsn = self._settings.database_url.get_secret_value()
+        while True:
+            try:
+                database = await Database.open(dsn)
+            except StoreUnavailable as error:
+                log.warning("%s; trying again", error.message)
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                self._resources.push_async_callback(database.close)
+                return database
+
+    @contextlib.asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        await self._health.tell()
+        settings, clock = self._settings, self._clock
+        watched = Watched(self._collector, self._readiness.reasons)
+        async with (
+            exposed(settings, "metrics_listen", watched) as self.metrics_address,
+            serving(settings, clock, self._add_methods, grace_seconds=GRACE_SECONDS) as places,
+        ):
+            self.address = places[0]
+            yield
+
+    def _add_methods(self, server: Any) -> None:
+        evs_pb2_grpc.add_EquityValuationServiceServicer_to_server(self._servicer, server)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, server)
+        self._health.add_to(server)
+
+    async def _begin(self, opened: Log, database: Database) -> None:
+        hub, owners = Hub(), Owners(opened.asks, self._clock)
+        accounts = Accounts(self._table, owners)
+        hearing = Hearing(self._table, hub, self.progress, owners, self._clock)
+        inlet = Inlet(
+            self._name, self._lifecycle, opened.events, self._journal, accounts, hearing, self.progress, self._clock
+        )
+        self._collector.attach(hearing, hub)
+        self._servicer.attach(inlet, self._table, hub, accounts, owners)
+        calendar = SessionCalendar(self._settings.zone, self._settings.session_roll)
+        leaderboard = Leaderboard(self._table, SessionCloses(database), calendar, self._clock)
+        self._servicer.attach_ranking(leaderboard, Names(DisplayNames(database), self._clock))
+
+        def hear(shard: int, data: bytes) -> None:
+            hearing.hear(shard, data)
+            inlet.settle()
+            leaderboard.note_session(self._table.session_start_ms)
+
+        kept = await self._kept_journal(database)
+        self._journal.restore(kept.watermarks, kept.kept_position, kept.lowest_position)
+        async with opened.news.hear(hear):
+            self._works.start("journal", inlet.follow())
+            self._works.start("newest values", hearing.run())
+            self._works.start("leaderboard", leaderboard.run())
+            await inlet.followed_to(await self._last_position(opened))
+            await hearing.complete.wait()
+            self._lifecycle.enter(Phase.SERVING)
+            log.info("serving %d accounts of %d shards", self._table.account_count, len(self.progress.all()) - 1)
+            self._ready.set()
+            await self._look_after()
+
+    async def _kept_journal(self, database: Database) -> KeptJournal:
+        """What there is of the journal, once every slice has begun."""
+        told = False
+        while True:
+            try:
+                kept = await read_journal(database)
+            except StoreUnavailable as error:
+                log.warning("not serving yet: %s; trying again", error.message)
+            else:
+                if kept.is_whole:
+                    return kept
+                if not told:
+                    log.info("not serving yet: %d slices have begun, shards are importing the rest", kept.slice_count)
+                told = True
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _last_position(self, opened: Log) -> int:
+        while True:
+            try:
+                return await opened.events.last_position()
+            except LogUnavailable as error:
+                log.warning("not serving yet: %s; trying again", error.message)
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _look_after(self) -> None:
+        reasons: list[str] = []
+        while self._lifecycle.phase is Phase.SERVING:
+            before, reasons = reasons, self._readiness.reasons()
+            if reasons and not before:
+                log.critical("this gateway is not ready any more: %s", "; ".join(reasons))
+            elif before and not reasons:
+                log.warning("this gateway is ready again")
+            await self._health.tell()
+            await asyncio.sleep(HEALTH_SECONDS)
+
+    async def _unless_failed(self, work: Any) -> None:
+        waiting: asyncio.Future[Any] = asyncio.ensure_future(work)
+        failure = asyncio.ensure_future(self._works.failure())
+        try:
+            await asyncio.wait({waiting, failure}, return_when=asyncio.FIRST_COMPLETED)
+            if failure.done():
+                raise failure.result()
+        finally:
+            waiting.cancel()
+            failure.cancel()
+
+
+async def run_gateway(settings: Settings, stop: asyncio.Event, say: Callable[[str], None]) -> None:
+    """
+    Run a gateway until ``stop`` is set; says one line, with ``ready`` and its address, once calls are served.
+
+    Raises:
+        EvsError: If it cannot start, or cannot go on.
+    """
+    async with Gateway(settings) as gateway:
+        await unless_stopped(stop, gateway.wait_ready())
+        if not stop.is_set():
+            say(f"evs gateway ready {gateway.address}")
+            await gateway.run_until(stop)
