@@ -42,10 +42,12 @@ class Reply:
     Attributes:
         data: The answer; empty if it failed.
         status: A serialized ``google.rpc.Status``, or empty if it did not.
+        start_number: Of the owner's start: one that has slept may answer though another has taken over. 0: not known.
     """
 
     data: bytes
     status: bytes = b""
+    start_number: int = 0
 
 
 class EventLog(Protocol):

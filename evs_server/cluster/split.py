@@ -67,6 +67,18 @@ def split(
     )
 
 
+def sign_of_life(*, batch_id: str, taken_ms: int, gateway: str) -> Parts:
+    """
+    A batch without events, for everybody to read: positions go on where nothing happens.
+
+    What is older than the log is kept for is dropped from it, and whoever has yet to read that cannot go on. A reader
+    that nothing has concerned for as long would look as if it had.
+    """
+    nothing = np.empty(0, np.uint64)
+    entry = JournalEntry(gateway, 0, 0, nothing, batch_id, touched_shards=0, shared=True, carried=True)
+    return Parts({}, Part(taken_ms, "", 0, 0, batch_id, ()), entry)
+
+
 def _kept(batch: Batch, first: int, end: int, left_out: Collection[int]) -> BoolArray:
     kept = np.zeros(len(batch), np.bool_)
     kept[first:end] = True

@@ -13,7 +13,7 @@ from evs_server.engine.accounting import fill, signed_quantity_bp
 from evs_server.engine.book import Book
 from evs_server.engine.changes import Changes
 from evs_server.engine.tables import NO_ROW
-from evs_server.model import BoolArray, CashRun, Int64Array, MarkSource, PriceRun, Side, TradeRun
+from evs_server.model import BoolArray, CashRun, Int64Array, MarkSource, ObservedRun, PriceRun, Side, TradeRun
 
 
 class Events:
@@ -206,6 +206,10 @@ class Events:
     def apply_prices(self, run: PriceRun, apart: BoolArray | None, first: int, now_ms: int) -> int:
         """Set marks of a run, in order, as ``apply_price`` does one; up to the first that may not be plain."""
         return trading.apply_prices(self._book, self._changes, run, apart, first, now_ms)
+
+    def observe_prices(self, run: ObservedRun, first: int, now_ms: int) -> int:
+        """As ``observe_price`` of each of a run, in order; up to the first that may not be plain."""
+        return trading.observe_prices(self._book, self._changes, run, first, now_ms)
 
     def apply_flows(self, run: CashRun, apart: BoolArray | None, first: int) -> int:
         """Book flows of a run, in order, as ``apply_cash`` does one; up to the first that may not be plain."""

@@ -41,7 +41,7 @@ from evs_server.limits import (
     QUIET_MONEY_CENTS,
     QUIET_POSITION_CENTS,
 )
-from evs_server.model import BoolArray, CashRun, Int64Array, MarkSource, PriceRun, Side, TradeRun
+from evs_server.model import BoolArray, CashRun, Int64Array, MarkSource, ObservedRun, PriceRun, Side, TradeRun
 
 _CASH: Final = Accounts.at("cash_cents")
 _NET_FLOW: Final = Accounts.at("net_flow_cents")
@@ -116,6 +116,11 @@ def apply_prices(book: Book, changes: Changes, run: PriceRun, apart: BoolArray |
     """Set marks of a run, as ``apply_trades`` does trades."""
     given = _NONE_APART if apart is None else apart
     return _apply_prices(run.symbol_id, run.price_cents, given, first, now_ms, book.tables(), changes.marked())
+
+
+def observe_prices(book: Book, changes: Changes, run: ObservedRun, first: int, now_ms: int) -> int:
+    """Have prices of trades move marks that no price has set, as ``apply_trades`` does trades."""
+    return _observe_prices(run.symbol_id, run.price_cents, first, now_ms, book.tables(), changes.marked())
 
 
 def apply_flows(book: Book, changes: Changes, run: CashRun, apart: BoolArray | None, first: int) -> int:
@@ -323,6 +328,22 @@ def _apply_prices(
         if not _is_plain_price(tables.symbol, symbol_row, _quiet_shares(price)):
             return index
         _set_mark(tables.symbol, marked, symbol_row, price, _MARK, now_ms)
+    return len(symbol_id)
+
+
+@kernel(types.int64(INT64S, INT64S, types.int64, types.int64, TABLES, MARKED))
+def _observe_prices(
+    symbol_id: Int64Array, price_cents: Int64Array, first: int, now_ms: int, tables: Tables, marked: Marked
+) -> int:
+    for index in range(first, len(symbol_id)):
+        symbol_row, price = find_id(tables.symbol_slot, symbol_id[index]), price_cents[index]
+        if symbol_row == NO_ROW:
+            return index
+        if tables.symbol.int64[_SOURCE, symbol_row] == _MARK:
+            continue
+        if not _is_plain_price(tables.symbol, symbol_row, _quiet_shares(price)):
+            return index
+        _set_mark(tables.symbol, marked, symbol_row, price, _LAST_TRADE, now_ms)
     return len(symbol_id)
 
 

@@ -39,7 +39,7 @@ from evs_server.performance.names import Names
 from evs_server.stopping import unless_stopped
 from evs_server.store.database import Database
 from evs_server.store.growth import DisplayNames, SessionCloses
-from evs_server.store.journal import KeptJournal, read_journal
+from evs_server.store.journal import KeptJournal, claim_log, read_journal
 from evs_server.telemetry.exposition import Watched, exposed
 from evs_server.works import Works
 
@@ -141,7 +141,7 @@ class Gateway:
         self._health.add_to(server)
 
     async def _begin(self, opened: Log, database: Database) -> None:
-        hub, owners = Hub(), Owners(opened.asks, self._clock)
+        hub, owners = Hub(), Owners(opened.asks, self._clock, self.progress)
         accounts = Accounts(self._table, owners)
         hearing = Hearing(self._table, hub, self.progress, owners, self._clock)
         inlet = Inlet(
@@ -159,13 +159,16 @@ class Gateway:
             leaderboard.note_session(self._table.session_start_ms)
 
         kept = await self._kept_journal(database)
+        await claim_log(database, opened.cluster_id)
         self._journal.restore(kept.watermarks, kept.kept_position, kept.lowest_position)
         async with opened.news.hear(hear):
             self._works.start("journal", inlet.follow())
+            self._works.start("signs of life", inlet.tell_of_life())
             self._works.start("newest values", hearing.run())
             self._works.start("leaderboard", leaderboard.run())
             await inlet.followed_to(await self._last_position(opened))
             await hearing.complete.wait()
+            await self.progress.all_heard.wait()
             self._lifecycle.enter(Phase.SERVING)
             log.info("serving %d accounts of %d shards", self._table.account_count, len(self.progress.all()) - 1)
             self._ready.set()

@@ -153,7 +153,7 @@ class Hearing:
 
     def _note_silent(self, shard: int, error: OperatingError) -> None:
         if not self._silent:
-            log.warning("the newest values of shard %d, if not of others too, are not to be had: %s", shard, error.message)
+            log.warning("the newest values of shard %d, or of more, are not to be had: %s", shard, error.message)
         self._silent.add(shard)
 
     def _note_answered(self, shard: int) -> None:

@@ -10,7 +10,7 @@ Invariants: what is answered as applied is in the log; a batch is in the log who
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
@@ -21,7 +21,7 @@ from evs_server.cluster.codec import decode_journal, encode_batch
 from evs_server.cluster.parts import Parts
 from evs_server.cluster.ports import EventLog
 from evs_server.cluster.shards import SHARD_COUNT
-from evs_server.cluster.split import split
+from evs_server.cluster.split import sign_of_life, split
 from evs_server.errors import LogUnavailable, RequestError, Superseded
 from evs_server.gateway.accounts import Accounts, Finding
 from evs_server.gateway.hearing import Hearing, Told
@@ -35,6 +35,8 @@ from evs_server.model import Batch, TickRun
 PUT_SECONDS: Final = 5.0
 """How long a batch is tried to be put in, and the journal waited for."""
 AGAIN_SECONDS: Final = 0.05
+LIFE_SECONDS: Final = 3_600.0
+"""Between two batches without events; far less than the log is kept for."""
 LANES: Final = 16
 """Batches of unsequenced callers that are on their way into the log at a time: each lane is a source of its own."""
 
@@ -154,6 +156,33 @@ class Inlet:
         """Take note that shards may have committed more, and wake who waits for it."""
         if self._journal.settle({shard: each.committed for shard, each in self._progress.all().items()}):
             self._wake()
+
+    async def tell_of_life(self) -> None:
+        """Put a batch without events into the log now and then, until cancelled; see ``split.sign_of_life``."""
+        while True:
+            await asyncio.sleep(LIFE_SECONDS)
+            with suppress(LogUnavailable):
+                await self.put_sign_of_life()
+
+    async def put_sign_of_life(self) -> int:
+        """
+        The position of a batch without events that every shard reads, and commits.
+
+        Raises:
+            LogUnavailable: If the log is away.
+        """
+        lane, batch_id = await self._lanes.get(), uuid4().hex
+        try:
+            parts = sign_of_life(batch_id=batch_id, taken_ms=self._clock.now_ms(), gateway=lane)
+            position = await self._log.append(*encode_batch(parts), self._journal.last_position(lane), batch_id)
+            self._journal.fold(position, parts.journal)
+            return position
+        except Superseded as error:
+            # An answer that was lost: it is in the log.
+            await self._catch_up(lane, error.last)
+            return error.last
+        finally:
+            self._lanes.put_nowait(lane)
 
     # --- inside -----------------------------------------------------------------------------------------------
 

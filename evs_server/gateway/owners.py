@@ -11,6 +11,7 @@ from evs_server.clock import Clock
 from evs_server.cluster.ports import Asks
 from evs_server.cluster.statuses import decode_error
 from evs_server.errors import NoOwner
+from evs_server.gateway.progress import Progress
 
 ASK_SECONDS: Final = 10.0
 """How long one answer may take: a page of history is read from the database."""
@@ -20,11 +21,19 @@ AGAIN_SECONDS: Final = 0.1
 
 
 class Owners:
-    """The owners of all shards, whoever they are."""
+    """
+    The owners of all shards, whoever they are.
 
-    def __init__(self, asks: Asks, clock: Clock) -> None:
+    Args:
+        asks: The way to them.
+        clock: Says how long one is waited for.
+        progress: Knows whose start is the newest: one that wakes after another has taken over is not believed.
+    """
+
+    def __init__(self, asks: Asks, clock: Clock, progress: Progress) -> None:
         self._asks = asks
         self._clock = clock
+        self._progress = progress
 
     async def ask(self, shard: int, method: str, data: bytes, *, moving_seconds: float = MOVING_SECONDS) -> bytes:
         """
@@ -43,6 +52,8 @@ class Owners:
         while True:
             try:
                 reply = await self._asks.ask(shard, method, data, ASK_SECONDS)
+                if reply.start_number < self._progress[shard].start_number:
+                    raise NoOwner(f"shard {shard} was answered for by who has been replaced", shard=shard)
             except NoOwner:
                 if self._clock.monotonic() + AGAIN_SECONDS > give_up_at:
                     raise

@@ -56,6 +56,7 @@ class Progress:
 
     Attributes:
         waited_in_vain_count: Callers that were answered before every shard had applied their batch, since the start.
+        all_heard: Set once every shard has told something, the keeper included.
     """
 
     def __init__(self) -> None:
@@ -63,6 +64,7 @@ class Progress:
         self._late: dict[int, int] = {}
         self._waiters: set[_Waiter] = set()
         self.waited_in_vain_count = 0
+        self.all_heard = asyncio.Event()
 
     def __getitem__(self, shard: int) -> ShardProgress:
         return self._shards[shard]
@@ -96,6 +98,8 @@ class Progress:
             committed=max(progress.committed, before.committed),
             owned_since=before.owned_since if progress.start_number == before.start_number else progress.heard_at,
         )
+        if not before.start_number and all(each.start_number for each in self._shards.values()):
+            self.all_heard.set()
         if progress.applied >= self._late.get(shard, 0):
             self._late.pop(shard, None)
         for waiter in tuple(self._waiters):

@@ -16,7 +16,7 @@ import numpy as np
 
 from evs_server.engine import Engine
 from evs_server.ingest.course import Course
-from evs_server.model import BoolArray, CashRun, PriceRun, Run, TradeRun
+from evs_server.model import BoolArray, CashRun, ObservedRun, PriceRun, Run, TradeRun
 
 RUN_MIN: Final = 4
 """A shorter run costs less one by one."""
@@ -56,6 +56,8 @@ def _kernel(engine: Engine, run: Run, now_ms: int) -> Callable[[BoolArray | None
         return lambda apart, first: engine.apply_trades(run, apart, first, now_ms)
     if isinstance(run, PriceRun):
         return lambda apart, first: engine.apply_prices(run, apart, first, now_ms)
+    if isinstance(run, ObservedRun):
+        return lambda _, first: engine.observe_prices(run, first, now_ms)
     if isinstance(run, CashRun):
         return lambda apart, first: engine.apply_flows(run, apart, first)
     return None

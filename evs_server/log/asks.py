@@ -35,6 +35,7 @@ LEAVING_SECONDS: Final = 1.0
 _METHOD: Final = "Evs-Method"
 _MILLISECONDS: Final = "Evs-Milliseconds"
 _STATUS: Final = "Evs-Status"
+_START: Final = "Evs-Start"
 
 Answered = Callable[[str, bytes], Awaitable[Reply]]
 
@@ -52,14 +53,15 @@ class NatsAsks:
         headers = {_METHOD: method, _MILLISECONDS: str(int(1_000 * seconds))}
         try:
             message = await self._connection.request(subjects.ask_of(shard), data, headers, seconds)
-        except (LogUnavailable, NoOwner) as error:
-            raise NoOwner(f"shard {shard} does not answer: {error.message}", shard=shard) from None
-        status = base64.b64decode((message.headers or {}).get(_STATUS, ""))
+        except (LogUnavailable, NoOwner) as failure:
+            raise NoOwner(f"shard {shard} does not answer: {failure.message}", shard=shard) from None
+        told = message.headers or {}
+        status = base64.b64decode(told.get(_STATUS, ""))
         if status:
-            told = decode_error(status)
-            if isinstance(told, NoOwner):
-                raise told
-        return Reply(message.data, status)
+            error = decode_error(status)
+            if isinstance(error, NoOwner):
+                raise error
+        return Reply(message.data, status, int(told.get(_START, "0")))
 
     def answer(self, shard: int, answered: Answered) -> AbstractAsyncContextManager[None]:
         """As ``Asks.answer`` has it; an ``EvsError`` of ``answered`` is answered as its status."""
@@ -113,6 +115,8 @@ class NatsAsks:
         await self._send(message, reply)
 
     async def _send(self, question: Msg, reply: Reply) -> None:
-        status = {_STATUS: base64.b64encode(reply.status).decode()} if reply.status else None
+        headers = {_STATUS: base64.b64encode(reply.status).decode()} if reply.status else {}
+        if reply.start_number:
+            headers[_START] = str(reply.start_number)
         with suppress(LogUnavailable):
-            await self._connection.publish(question.reply, reply.data, status)
+            await self._connection.publish(question.reply, reply.data, headers or None)

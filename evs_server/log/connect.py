@@ -252,9 +252,11 @@ def _cancellations_kept() -> Iterator[None]:
     task = asyncio.current_task()
     assert task is not None
     before = task.cancelling()
-    yield
-    if task.cancelling() > before:
-        raise asyncio.CancelledError
+    try:
+        yield
+    finally:
+        if task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 async def leave(subscription: Subscription) -> None:

@@ -1,5 +1,5 @@
 """
-How far the slices of a cluster are, and what its keeper has of the journal: what a gateway begins with. Reads only.
+How far the slices of a cluster are, and what its keeper has of the journal: what a gateway begins with.
 """
 
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from importlib import resources
 from typing import Final
 
 from evs_server.cluster.shards import KEEPER, LOG, SHARD_COUNT
+from evs_server.errors import ConfigError
 from evs_server.model import Watermark
 from evs_server.store.database import Database
 from evs_server.store.queries import split_queries
@@ -36,6 +37,28 @@ class KeptJournal:
     def is_whole(self) -> bool:
         """Whether every slice has begun: until then the exchange's tables are still being imported."""
         return self.slice_count > SHARD_COUNT
+
+
+async def claim_log(database: Database, log_id: str) -> None:
+    """
+    Return if positions in the database are of this log; of a database that has none yet they are from now on.
+
+    Args:
+        log_id: Names the log, and will never name another.
+
+    Raises:
+        ConfigError: If they are of another log.
+        StoreUnavailable: If the database is away; try again.
+    """
+    async with database.transaction("see which log this database belongs to") as connection:
+        known: str = await connection.fetchval(_QUERIES["claim_log"], log_id)
+    if known != log_id:
+        raise ConfigError(
+            f"the log of EVS_NATS_URL is {log_id}, and what EVS_DATABASE_URL holds was read from log {known}: one of"
+            " them is another deployment's, or the log was lost and made anew (docs/CLUSTER.md, 'The log is lost')",
+            log_id=log_id,
+            known=known,
+        )
 
 
 async def read_journal(database: Database) -> KeptJournal:

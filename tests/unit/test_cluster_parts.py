@@ -10,7 +10,7 @@ from evs_server.cluster.join import Joining, join
 from evs_server.cluster.parts import Part, Parts
 from evs_server.cluster.ports import Entry
 from evs_server.cluster.shards import shard_of
-from evs_server.cluster.split import CARRIED_EVENTS_MAX, split
+from evs_server.cluster.split import CARRIED_EVENTS_MAX, sign_of_life, split
 from evs_server.errors import LogGap
 from evs_server.limits import BATCH_EVENTS_MAX
 from evs_server.model import Batch, CashRun, ObservedRun, PriceRun, TickRun, TradeRun
@@ -153,3 +153,13 @@ def test_the_largest_batch_has_no_more_observed_prices_than_symbols_need() -> No
     assert 200 == len(parts.shared.runs[0])
     assert count == sum(len(part.runs[0]) for part in parts.of_shard.values())
     assert int64(*sorted(parts.of_shard)).tolist() == list(range(64))
+
+
+def test_a_sign_of_life_is_a_batch_of_nothing_that_every_shard_reads() -> None:
+    parts = sign_of_life(batch_id="alive", taken_ms=7, gateway="gateway/1")
+    messages, journal = encode_batch(parts)
+    assert [] == messages
+    for shard in (0, 63):
+        joined = Joining(shard).take(Entry(9, journal.subject, journal.data, 0))
+        assert joined is not None
+        assert (0, 9, 7) == (len(joined.batch), joined.batch.position, joined.batch.taken_ms)
