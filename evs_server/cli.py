@@ -15,7 +15,7 @@ from typing import Annotated, Final
 import typer
 
 from evs_server.commands.auditing import recompute, reconcile, replay
-from evs_server.commands.cluster import demo_cluster, gateway
+from evs_server.commands.cluster import adopt, demo_cluster, gateway
 from evs_server.commands.keys import certs, token
 from evs_server.commands.running import bridge, demo, serve
 from evs_server.commands.settings import SETTINGS
@@ -27,7 +27,7 @@ DISTRIBUTION: Final = "equity-valuation-service"
 
 COMMANDS: Final = (
     *(serve, bridge, demo),
-    *(gateway, shard, demo_cluster),
+    *(gateway, shard, adopt, demo_cluster),
     *(replay, migrate, token, certs, reconcile, recompute, doctor),
 )
 """Each is called by its function's name; help shows them in this order."""

@@ -4,6 +4,7 @@ The commands of a cluster: its gateway, and all of it on one machine.
 Lives here: arguments, signals, what is printed. Not here: what they run, imported inside each.
 """
 
+import asyncio
 from typing import Annotated
 
 import typer
@@ -33,6 +34,28 @@ def gateway() -> None:
     from evs_server.gateway.app import run_gateway
 
     run_until_signal(lambda stop: run_gateway(settings, stop, say), fast_loop=True)
+
+
+def adopt() -> None:
+    """
+    Make the state of one process that of a cluster, once.
+
+    What "evs serve" keeps of each account is given to its virtual shard, in one transaction; how far senders are goes
+    with it, and history is not touched. "evs serve" must not run on the database, and will refuse it from then on:
+    "evs shard" and "evs gateway" take its place. Take a backup first, it is the only way back. Done again, it changes
+    nothing.
+
+    Settings: EVS_DATABASE_URL, EVS_DATA_DIR (where EVS has its spool), EVS_NATS_URL, EVS_NATS_CREDS_FILE,
+    EVS_NATS_REPLICAS, EVS_LOG_MAX_AGE_DAYS
+    """
+    settings = load_settings()
+    from evs_server.shard.adoption import run_adoption
+
+    adopted = asyncio.run(run_adoption(settings))
+    if adopted.now:
+        say(f"{adopted.account_count} accounts are in slices now: start evs shard, then evs gateway")
+    else:
+        say("nothing to adopt: the state is in slices already")
 
 
 def demo_cluster(

@@ -64,9 +64,9 @@ class Answers:
         """What is answered to one question; a failure is a status."""
         call = _Call()
         try:
-            return Reply(await self._answered((method, question), call))
+            return Reply(await self._answered((method, question), call), start_number=self._start_number)
         except grpc.aio.AbortError:
-            return Reply(b"", call.status)
+            return Reply(b"", call.status, self._start_number)
 
     @answers_with_status
     async def _answered(self, asked: tuple[str, bytes], context: "_Call") -> bytes:

@@ -35,6 +35,7 @@ from evs_server.shard.worker import Worker
 from evs_server.stopping import unless_stopped
 from evs_server.store.database import Database
 from evs_server.store.derived import RealizedColumns
+from evs_server.store.journal import claim_log
 from evs_server.store.leader import LeaderTimes
 from evs_server.store.ledger import LedgerReader
 from evs_server.store.migrate import migrate
@@ -121,6 +122,7 @@ class ShardProcess:
     async def _begin(self, opened: Log, dsn: str) -> None:
         database = await _once_available(lambda: self._open_database(dsn))
         self._resources.push_async_callback(database.close)
+        await _once_available(lambda: claim_log(database, opened.cluster_id))
         self._ownership = ownership = Ownership(
             dsn,
             name=self.name,
