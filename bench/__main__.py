@@ -1,8 +1,8 @@
 """
 All benchmarks, one after the other, each in a process of its own, and the report of their results.
 
-``python -m bench`` takes about five minutes, ``python -m bench --full`` longer; names after it choose some. With
-``--results FILE`` the results go elsewhere, and the page stays as it is.
+``python -m bench`` takes about five minutes, ``python -m bench --full`` longer, with those of a cluster; names after it
+choose some. With ``--results FILE`` the results go elsewhere, and the page stays as it is.
 """
 
 import subprocess
@@ -22,10 +22,14 @@ CASES = (
 )  # fmt: skip
 
 
+CLUSTER_CASES = ("cluster", "cluster_divided", "cluster_takeover", "cluster_work")
+"""Many processes on one machine: not among the five minutes."""
+
+
 def main() -> int:
     """The exit status: 1 if one of them has failed; the others are run all the same."""
-    given, console = options(CASES), Console()
-    seconds, failed = measured(given.names or CASES, given, console)
+    given, console = options(CASES + CLUSTER_CASES), Console()
+    seconds, failed = measured(given.names or (CASES + CLUSTER_CASES if given.full else CASES), given, console)
     if given.results == RESULTS:
         subprocess.run([sys.executable, "-m", "bench.report"], check=True)
     console.print(shares(seconds))

@@ -2,14 +2,16 @@
 The results as a table and plots in ``docs/PERFORMANCE.md``: everything between its two marks is written here.
 
 Not here: what the numbers mean, which people write around them; how they are measured, and how lines are drawn
-(``plot``). ``growth.json``, where there is one, has plots by name, with ``machine`` and ``date`` as each result has.
+(``plot``). ``growth.json``, where there is one, has plots by name, with ``machine`` and ``date`` as each result has;
+``cluster.json`` what of a cluster is counted.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from bench.cluster_table import table_lines
 from bench.plot import WIDTH, Plot, head, svg
 
 RESULTS: Final = Path(__file__).with_name("results")
@@ -42,16 +44,18 @@ def main() -> None:
     (PLOTS / "targets.svg").write_text(targets_svg(results))
     growth_file = RESULTS / "growth.json"
     growth = plots(json.loads(growth_file.read_text())) if growth_file.exists() else {}
+    cluster_file = RESULTS / "cluster.json"
+    cluster = json.loads(cluster_file.read_text())["loads"] if cluster_file.exists() else ()
     for name, plot in growth.items():
         (PLOTS / f"{name}.svg").write_text(svg(plot))
     page = PAGE.read_text()
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     assert after, f"{PAGE.name} has no place for the results: expected {BEGIN!r} and {END!r}"
-    PAGE.write_text(f"{before}{BEGIN}\n\n{written(results, growth)}\n{END}{after}")
+    PAGE.write_text(f"{before}{BEGIN}\n\n{written(results, growth, cluster)}\n{END}{after}")
 
 
-def written(results: Results, growth: Mapping[str, Plot]) -> str:
+def written(results: Results, growth: Mapping[str, Plot], cluster: Sequence[Mapping[str, Any]] = ()) -> str:
     """The part of the page that is made of results."""
     machines = sorted({f"{each['machine']} ({each['date']})" for each in results.values() if "machine" in each})
     lines = [
@@ -64,6 +68,7 @@ def written(results: Results, growth: Mapping[str, Plot]) -> str:
         *(row(name, results[name]) for name in sorted(results, key=lambda name: (name not in TARGETS, name))),
         "",
         *(growth_lines(growth) if growth else ()),
+        *(cluster_lines(cluster) if cluster else ()),
     ]
     return "\n".join(lines) + "\n"
 
@@ -89,6 +94,13 @@ def growth_lines(growth: Mapping[str, Plot]) -> Iterator[str]:
     yield ""
     yield from (f"![{plot.title}](performance/{name}.svg)" for name, plot in growth.items())
     yield ""
+
+
+def cluster_lines(counted: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What a cluster has to do for the same events, by how many workers share it; the same on any machine."""
+    yield from ("### A cluster, counted", "")
+    for each in counted:
+        yield from table_lines(each)
 
 
 def row(name: str, result: Mapping[str, Any]) -> str:
