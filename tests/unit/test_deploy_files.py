@@ -15,7 +15,8 @@ from evs_server.config import Settings
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = ("evs", "bridge")
+CLUSTER = {"nats", "gateway", "shard", "cluster-bridge"}
+OURS = ("evs", "bridge", "gateway", "shard", "cluster-bridge")
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 CONFS = sorted((DEPLOY / "systemd").glob("*.conf"))
 KNOWN = {f"EVS_{name.upper()}" for name in Settings.model_fields}
@@ -33,7 +34,8 @@ def test_the_image_runs_as_nobody_in_particular() -> None:
 
 
 def test_everything_that_was_asked_for_runs() -> None:
-    assert {"postgres", "evs", "bridge", "prometheus", "grafana"} == set(SERVICES)
+    assert {"postgres", "evs", "bridge", "prometheus", "grafana"} == set(SERVICES) - CLUSTER
+    assert all(["cluster"] == SERVICES[name]["profiles"] for name in CLUSTER), "nobody gets a cluster who did not ask"
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -63,8 +65,13 @@ def test_no_secret_is_written_in_the_compose_file() -> None:
     """Each comes from a file or from the environment, and is missed loudly."""
     told = {key: value for service in SERVICES.values() for key, value in (service.get("environment") or {}).items()}
     secret = {key: value for key, value in told.items() if re.search("PASSWORD|DATABASE_URL", key)}
-    assert len(secret) == 3
-    assert [] == [key for key, value in secret.items() if not re.search(r"\$\{\w+:\?", value)]
+    assert len(secret) == 6
+    # Null is what is handed on as it is; NATS ends if it is missing.
+    told_of = {key: value for key, value in secret.items() if value is not None}
+    assert [] == [key for key, value in told_of.items() if not re.search(r"\$\{\w+:\?", value)]
+    for name in ("gateway", "shard"):
+        url = f"nats://{name}:${{NATS_{name.upper()}_PASSWORD:-}}@nats:4222"
+        assert url == SERVICES[name]["environment"]["EVS_NATS_URL"]
 
 
 @pytest.mark.parametrize("name", [".dockerignore", ".gitignore"])
@@ -86,12 +93,31 @@ def test_all_volumes_networks_and_files_that_are_named_are_there() -> None:
 
 def test_prometheus_asks_where_they_listen() -> None:
     scrape = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())["scrape_configs"]
-    targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in scrape}
+    targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in scrape if "static_configs" in job}
     ports = {
         "evs": SERVICES["evs"]["environment"]["EVS_METRICS_LISTEN"].rpartition(":")[2],
         "evs-bridge": SERVICES["bridge"]["environment"]["EVS_BRIDGE_METRICS_LISTEN"].rpartition(":")[2],
     }
     assert {"evs": [f"evs:{ports['evs']}"], "evs-bridge": [f"bridge:{ports['evs-bridge']}"]} == targets
+
+
+@pytest.mark.parametrize("name", ["gateway", "shard"])
+def test_prometheus_asks_as_many_of_a_cluster_as_there_are(name: str) -> None:
+    """And misses none where there is no cluster."""
+    scrape = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())["scrape_configs"]
+    [job] = [job for job in scrape if job["job_name"] == f"evs-{name}"]
+    port = int(SERVICES[name]["environment"]["EVS_METRICS_LISTEN"].rpartition(":")[2])
+    [asked] = job["dns_sd_configs"]
+    assert ([name], "A", port) == (asked["names"], asked["type"], asked["port"])
+
+
+def test_nats_takes_what_evs_puts_in_and_forgets_nothing_that_it_answered() -> None:
+    """Of one server an answer must be on the disk; of three, on two of them."""
+    single, three = ((DEPLOY / "nats" / f"{name}.conf").read_text() for name in ("single", "three"))
+    assert all(re.search(r"^max_payload: 8MB$", text, re.MULTILINE) for text in (single, three))
+    assert re.search(r"^  sync_interval: always$", single, re.MULTILINE)
+    assert len(re.findall(r"nats-\d\.internal", three)) == 3
+    assert SERVICES["nats"]["command"] == ["--config", "/etc/nats/single.conf"]
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
