@@ -161,6 +161,12 @@ class Settings(BaseSettings):
     thin_after_days: int = Field(
         0, ge=0, description="age at which a month of history is thinned to minutes; 0 is never"
     )
+    persist: Literal["every_tick", "interval", "on_trade"] = Field(
+        "every_tick",
+        description="which valuations are stored: all; those of `on_trade` and the last of each interval; or those that"
+        " changed more than the worth of positions, the last of each session, and all at its roll",
+    )
+    persist_seconds: int = Field(60, ge=1, le=3_600, description="length of those intervals")
     reconcile_cents_max: int = Field(
         100_000_000, ge=0, description="most money in cents that one check may correct; beyond it nothing is"
     )

@@ -21,6 +21,7 @@ from evs_server.history.servicer import HistoryServicer
 from evs_server.ingest.books import Books
 from evs_server.ingest.clearing import Clearing
 from evs_server.ingest.gate import Gate
+from evs_server.ingest.keeping import keeping
 from evs_server.ingest.loader import Loader
 from evs_server.ingest.sequencer import Sequencing
 from evs_server.ingest.servicer import IngestServicer
@@ -118,18 +119,20 @@ class Core:
             spool=given.spool,
             sift=store.write_sifted,
         )
-        self.intake = kinds.intake(self.engine, self.sequencer, self.clearing, given.valuations, self.writer)
+        kept = keeping(settings.persist, settings.persist_seconds)
+        self.intake = kinds.intake(self.engine, self.sequencer, self.clearing, given.valuations, self.writer, kept)
         self.loader = Loader(self.intake, store, clock)
         self.gate = kinds.gate(lifecycle, self.intake, self.sequencer, self.loader, clock)
         self.books = Books(self.engine, self.sequencer, self.clearing, self.intake, clock, self.gate.flush_soon)
-        self.pages = Pages(StoredHistory(database), self.engine, self.calendar, clock)
+        self.pages = Pages(StoredHistory(database), self.engine, self.calendar, clock, kept.stored_with)
         self.leaderboard = Leaderboard(self.engine, SessionCloses(database, store.shard), self.calendar, clock)
         self.returns = Returns(self.engine, PastReader(database), self.calendar, clock)
         self._names = Names(DisplayNames(database), clock)
 
     def restore(self, recovered: Recovered) -> None:
-        """Take over what the last process had committed."""
+        """Take over what the last process had committed, and what follows from it."""
         self.intake.restore(recovered)
+        self.intake.restate(self._clock.now_ms())
         self.pages.mark_durable(recovered.state.meta.version)
         self.loader.look_after_parked()
 

@@ -24,6 +24,7 @@ from evs_server.history.pages import Pages
 from evs_server.ingest.clearing import Clearing
 from evs_server.ingest.gate import Gate
 from evs_server.ingest.intake import Intake
+from evs_server.ingest.keeping import Policy, keeping
 from evs_server.ingest.loader import Loader
 from evs_server.ingest.sequencer import Sequencer
 from evs_server.ingest.settled import Settled
@@ -61,6 +62,7 @@ class Rooms:
     Args:
         cash_cents: Balances of the exchange's accounts before the first start, by id; all are imported.
         tables: A database that was used before, instead.
+        policy: Which valuations are stored.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Rooms:
         *,
         tables: Tables | None = None,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        policy: Policy = "every_tick",
     ) -> None:
         self.tables = tables or Tables()
         self.tables.balances_cents.update(cash_cents or {})
@@ -76,13 +79,14 @@ class Rooms:
         self.engine, self.sequencer, self.lifecycle = an_engine(), Sequencer(), Lifecycle()
         self.writer = Writer(self.store, self.clock, on_durable=self._durable, on_fenced=self._fenced)
         clearing = Clearing(self.engine, Settled())
-        self.intake = Intake(self.engine, self.sequencer, clearing, self.hub, self.writer)
+        kept = keeping(policy, 60)
+        self.intake = Intake(self.engine, self.sequencer, clearing, self.hub, self.writer, kept)
         self.loader = Loader(self.intake, self.store, self.clock)
         self.gate = Gate(self.lifecycle, self.intake, self.sequencer, self.loader, self.clock)
         self.servicer = Servicer(self.lifecycle, heartbeat_seconds)
         self.servicer.attach(self.gate, self.engine, self.hub)
         calendar = SessionCalendar(ZoneInfo("UTC"), time(0))
-        self.pages = Pages(self.store, self.engine, calendar, self.clock)
+        self.pages = Pages(self.store, self.engine, calendar, self.clock, kept.stored_with)
         self.servicer.attach_history(self.pages)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -90,6 +94,7 @@ class Rooms:
         """Recover or import, and serve; what is flushed is committed at once, or from ``start_writing`` on."""
         recovered = await self.store.recover()
         self.intake.restore(recovered)
+        self.intake.restate(self.clock.now_ms())
         if not recovered.imported:
             self.intake.import_exchange(await self.store.read_exchange(), self.clock.now_ms())
             self.gate.flush_now()

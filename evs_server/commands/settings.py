@@ -23,6 +23,9 @@ Where data is:
   EVS_DATA_DIR             embedded database, spool, development keys
   EVS_SPOOL_BYTES          disk for what a database that is away
                            cannot take (1073741824)
+  EVS_PERSIST              which valuations are stored: every_tick, interval
+                           or on_trade (every_tick)
+  EVS_PERSIST_SECONDS      length of an interval (60)
   EVS_RETENTION_DAYS       age at which a month of history is dropped;
                            0 is never (400)
   EVS_THIN_AFTER_DAYS      age at which a month of history is thinned

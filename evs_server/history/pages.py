@@ -7,6 +7,7 @@ to sum them up. A page ends where it is full, where the rows end, or where its t
 all been read begins the next page, so that pages together are what one large page would have been.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -45,17 +46,27 @@ class Pages:
         engine: Has the newest valuations, which may not be stored yet.
         calendar: The session's.
         clock: Says when a page's time is up, and what time it is where ticks do not.
+        stored_with: The version that must be durable for a newest valuation to be stored, or None if it may never be:
+            an operator may want few stored. Absent: its own.
     """
 
-    def __init__(self, reader: HistoryReader, engine: Engine, calendar: SessionCalendar, clock: Clock) -> None:
+    def __init__(
+        self,
+        reader: HistoryReader,
+        engine: Engine,
+        calendar: SessionCalendar,
+        clock: Clock,
+        stored_with: Callable[[Snapshot], int | None] = lambda newest: newest.version,
+    ) -> None:
         self._reader = reader
+        self._stored_with = stored_with
         self._engine = engine
         self._clock = clock
         self._durable_version = 0
         self.calendar = calendar
 
     def mark_durable(self, version: int) -> None:
-        """Take note that every valuation up to a version is stored."""
+        """Take note that whatever is stored of the passes up to a version is durable."""
         self._durable_version = version
 
     def now_ms(self) -> int:
@@ -125,14 +136,19 @@ class Pages:
 
     async def _settled_ms(self, query: Query, found: _Found) -> int | None:
         """
-        The time of the newest stored row, if further valuations wait to be stored; None if they do not matter here.
+        The time of the newest stored row, if there are further valuations; None if they do not matter here.
 
-        They are newer than what is stored, so that bars before it are as they will be.
+        They are newer than what is stored, so that bars before it are as they will be, whether or not those are ever
+        stored.
         """
         snapshot = self._snapshot(query)
-        is_stored = snapshot.version <= self._durable_version
-        if is_stored or found.more_ms is not None or snapshot.timestamp_ms < query.first_ms:
+        stored_with, is_before = self._stored_with(snapshot), snapshot.timestamp_ms < query.first_ms
+        if stored_with is not None and (is_before or stored_with <= self._durable_version):
             return None
+        if found.more_ms is not None:
+            return None
+        if is_before:
+            return query.first_ms  # carried into the range, it is in every bar
         newest = found.stretches
         if not len(newest) or not self._covers(query, snapshot):
             newest = await self._reader.read_newest(query.account_id, snapshot.timestamp_ms + 1)

@@ -13,11 +13,13 @@ from contextlib import suppress
 from evs_server import failpoints
 from evs_server.engine import Engine
 from evs_server.errors import OperatingError, OutOfBounds, Overloaded, RequestError
+from evs_server.ingest.capture import Capture
 from evs_server.ingest.clearing import Clearing, Trade
 from evs_server.ingest.course import NO_ACCOUNTS, NOBODY, Course, Outcome
+from evs_server.ingest.keeping import Keeping
 from evs_server.ingest.plain import apart_rows
 from evs_server.ingest.sequencer import Sequencing
-from evs_server.limits import ACCOUNTS_MAX, CHECKPOINT_ROWS_MIN, CHECKPOINT_ROWS_PER_ACCOUNT, VERSION_START_BITS
+from evs_server.limits import ACCOUNTS_MAX, VERSION_START_BITS
 from evs_server.model import (
     Batch,
     CashRun,
@@ -25,7 +27,6 @@ from evs_server.model import (
     Correction,
     ExchangeAccount,
     ExchangeImport,
-    Flush,
     Int64Array,
     Ledger,
     ObservedRun,
@@ -48,6 +49,7 @@ class Intake:
     Args:
         valuations: Takes each pass as it is made.
         flushes: Takes each flush as it is captured.
+        keeping: Says what is stored of each pass; absent: all of it.
 
     Attributes:
         on_tick: Called when a tick is completed, to have ``flush_tick`` called soon; left alone, it is called at once.
@@ -61,30 +63,40 @@ class Intake:
         clearing: Clearing,
         valuations: ValuationSink,
         flushes: FlushSink,
+        keeping: Keeping | None = None,
     ) -> None:
         self._engine = engine
         self._sequencer = sequencer
         self._clearing = clearing
         self._valuations = valuations
         self._flushes = flushes
-        self._flush_number = 0
-        self._event_count = 0
+        self._keeping = keeping or Keeping()
+        self._capture = Capture(engine, sequencer, clearing, self._keeping)
         self._changed = False
         self._tick_due = False
         self.on_tick: Callable[[], None] = self.flush_tick
-        self._rows: list[Valuation] = []
-        self._rows_since_checkpoint = 0
 
     # --- starting --------------------------------------------------------------------------------------------
 
     def restore(self, recovered: Recovered) -> None:
         """Take over what the last process had committed; makes no valuation."""
-        self._flush_number = recovered.flush_number
-        self._rows_since_checkpoint = recovered.rows_since_checkpoint
+        self._capture.restore(recovered)
         floor = recovered.start_number << VERSION_START_BITS
         self._engine.restore(recovered.state, recovered.latest, floor)
         self._sequencer.restore(recovered.watermarks)
         self._clearing.restore(recovered)
+
+    def restate(self, now_ms: int) -> None:
+        """
+        Make the newest valuations anew that were told but not stored; after ``restore``, before anybody is served.
+
+        Where every pass has been stored, nothing is made.
+        """
+        changed, others = self._engine.restate(now_ms, whole=not self._keeping.is_whole)
+        if changed is not None:
+            self._made(changed)
+        if others is not None:
+            self._valuations.publish(others)  # all that they say is stored, but for their version
 
     def import_exchange(self, tables: ExchangeImport, now_ms: int) -> None:
         """Take in the exchange's tables at the first start; each account is valued and stored once."""
@@ -156,6 +168,9 @@ class Intake:
                     self._take_run(run, course, start, first)
                 start += len(run)
             self._advance(course, outcome.end)
+            if batch.position and not len(batch):
+                self._sequencer.advance(batch, 0, 0)
+                self._changed = True
         if batch.position and self._tick_due:
             self.on_tick()
         return outcome
@@ -267,22 +282,7 @@ class Intake:
         self._tick_due = False
         if not self._changed:
             return
-        self._flush_number += 1
-        checkpoint = self._rows_since_checkpoint >= max(
-            CHECKPOINT_ROWS_MIN, CHECKPOINT_ROWS_PER_ACCOUNT * self._engine.account_count
-        )
-        flush = Flush(
-            number=self._flush_number,
-            event_count=self._event_count,
-            state=self._engine.capture(),
-            rows=tuple(self._rows),
-            watermarks=self._sequencer.capture(),
-            latest=self._engine.latest_snapshots() if checkpoint else None,
-            corrections=self._engine.corrections.capture(),
-            **self._clearing.capture()._asdict(),
-        )
-        self._rows_since_checkpoint = 0 if checkpoint else self._rows_since_checkpoint
-        self._rows, self._event_count, self._changed = [], 0, False
+        flush, self._changed = self._capture.flush(), False
         failpoints.hit(failpoints.AFTER_CAPTURE)
         self._flushes.offer(flush)
 
@@ -376,7 +376,7 @@ class Intake:
     def _advance(self, course: Course, end: int) -> None:
         if end > course.advanced:
             self._sequencer.advance(course.batch, course.advanced, end)
-            self._event_count += end - course.advanced
+            self._capture.add_events(end - course.advanced)
             # A refused event of a sequenced sender moves its watermark; of any other it leaves nothing to store.
             self._changed = self._changed or course.batch.first_sequence + course.batch.position > 0
             course.advanced = end
@@ -392,6 +392,5 @@ class Intake:
 
     def _made(self, valuation: Valuation) -> None:
         self._changed = True
-        self._rows.append(valuation)
-        self._rows_since_checkpoint += len(valuation)
+        self._capture.add_pass(valuation)
         self._valuations.publish(valuation)

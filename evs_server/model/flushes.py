@@ -84,7 +84,8 @@ class Flush:
         number: Grows by one with each flush, restarts included.
         event_count: Events applied since the flush before.
         state: Changed rows of the engine's tables, and its meta.
-        rows: Valuation passes to append to ``equity_timeseries``, ascending by version.
+        rows: Valuation passes, or what is stored of them, to append to ``equity_timeseries``; of each account ascending
+            by version.
         watermarks: Sources that moved.
         settlements: Settlement ids to remember.
         unannounced_added: Trades read with an account's load.

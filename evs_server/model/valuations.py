@@ -1,8 +1,11 @@
 """Valuations, as they go out. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
-from evs_server.model.base import Int64Array, MarkSource
+import numpy as np
+
+from evs_server.model.base import BoolArray, Int64Array, MarkSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,14 @@ class Valuation:
             int(self.net_flow_cents[index]),
             int(self.flags[index]),
         )
+
+    def selected(self, wanted: BoolArray) -> "Valuation":
+        """The pass with some of its snapshots; itself if all are wanted."""
+        if wanted.all():
+            return self
+        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        parts |= {name: value[wanted] for name, value in parts.items() if isinstance(value, np.ndarray)}
+        return Valuation(**parts)
 
 
 @dataclass(frozen=True, slots=True)

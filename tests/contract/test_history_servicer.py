@@ -1,6 +1,7 @@
 """What charts are answered: bars of stored valuations and of the newest, page by page."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from evs.v1 import evs_pb2 as pb
 
 from evs_server.errors import StoreUnavailable
 from evs_server.history.pages import Pages
+from evs_server.ingest.keeping import Policy
 from evs_server.limits import EXACT_MAX, HISTORY_SECONDS, TICK_TIME_MS_MAX
 from evs_server.model import StretchColumns
 from evs_server.store.memory import Fault
@@ -416,3 +418,77 @@ async def test_without_the_database_there_is_no_history(market: Market) -> None:
     with refusal() as told:
         await market.history(range=DAY_RANGE)
     assert (StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE") == (told.code, told.reason)
+
+
+Told = dict[tuple[int, bool, int], dict[int, pb.EquityPoint]]
+
+
+async def tell(market: Market, told: Told) -> None:
+    """Ask for bars of every kind: what was told as final before is the same; what is told so now is remembered."""
+    for asked in product(EVERY_RESOLUTION, (False, True), (MIDNIGHT, NOON + 90)):
+        resolution, carry_forward, start = asked
+        answer = await market.history(start=start, resolution=resolution, carry_forward=carry_forward)
+        points, shown = answer.points, {point.time: point for point in answer.points}
+        final = told.setdefault(asked, {})
+        assert final == {time: shown.get(time) for time in final}, "what is final never changes"
+        final.update({point.time: point for point in points if point.final})
+        if points and not answer.next_page_token:
+            assert (await market.equity()).equity.total_equity == points[-1].last
+
+
+@pytest.mark.parametrize("policy", ["interval", "on_trade"])
+async def test_what_is_final_never_changes_however_little_is_stored(policy: Policy, tmp_path: Path) -> None:
+    """Through prices that are not stored, a trade that is, writes that are held, and a start in the middle."""
+    rooms, told = Rooms({ALICE: OPENING_CENTS}, policy=policy), Told()
+    await rooms.open()
+    async with served(rooms, tmp_path) as stub:
+        market = Market(rooms, stub)
+        await rooms.commit()
+        await within_patience(stub.OnTradeSettled(a_trade(ALICE, KICK, BUY, 1_000_000, 1_000)))
+        for after_ms, price in ((0, 1_000), (20_000, 1_010), (50_000, 1_020), (70_000, 1_030), (200_000, 1_005)):
+            await market.at(after_ms, price)
+            await tell(market, told)
+        await market.send(cash((ALICE, 5)), ticks(1))
+        await tell(market, told)
+        await market.at(260_000, 1_040)
+        rooms.clock.ms += 4 * MINUTE_MS
+        await tell(market, told)
+        market.hold_writes()
+        await market.at(520_000, 1_050)
+        await tell(market, told)
+        await market.release_writes()
+        await market.at(530_000, 1_060)
+        await tell(market, told)
+        before = await market.equity()
+    again = Rooms(tables=rooms.tables, policy=policy)
+    again.clock.ms = NOON_MS + 10 * MINUTE_MS
+    await again.open()
+    (tmp_path / "again").mkdir()
+    async with served(again, tmp_path / "again") as stub:
+        market = Market(again, stub)
+        after = await market.equity()
+        assert before.equity.total_equity == after.equity.total_equity
+        assert before.version < after.version, "an older one would be dropped by who has seen this"
+        await tell(market, told)
+        for after_ms in (11 * MINUTE_MS, 12 * MINUTE_MS, 13 * HOUR_MS):
+            await market.at(after_ms, 1_000 + after_ms % 97)
+            await tell(market, told)
+    assert all(told.values()), "nothing final proves nothing"
+
+
+async def test_a_bar_that_holds_what_is_not_stored_is_not_final(tmp_path: Path) -> None:
+    """A minute later it is shown as it is stored: without the price that nobody kept."""
+    rooms = Rooms({ALICE: OPENING_CENTS}, policy="on_trade")
+    await rooms.open()
+    async with served(rooms, tmp_path) as stub:
+        market = Market(rooms, stub)
+        await rooms.commit()
+        await within_patience(stub.OnTradeSettled(a_trade(ALICE, KICK, BUY, 1_000_000, 1_000)))
+        await market.at(MINUTE_MS, 1_000)
+        await market.at(3 * MINUTE_MS, 1_010)
+        rooms.clock.ms += 3 * MINUTE_MS
+        points = (await market.history(range=DAY_RANGE)).points
+        assert [(0, *[0] * 4), (60, *[0] * 4), (180, *[1_000] * 4)] == levels(points)
+        assert [True, False, False] == [point.final for point in points]
+        await market.at(9 * MINUTE_MS, 1_020)
+        assert [0, 60, 540] == [point.time - NOON for point in (await market.history(range=DAY_RANGE)).points]

@@ -279,6 +279,17 @@ async def test_a_checkpoint_is_overlaid_by_the_rows_since(site: Site) -> None:
     assert [(1, 10), (2, 9)] == _latest_versions(await (await site.open()).recover())
 
 
+async def test_what_was_held_back_before_a_checkpoint_may_be_written_after_it(site: Site) -> None:
+    """A row of a lower version than the checkpoint's newest: the checkpoint has it, and the row takes nothing back."""
+    store = await site.open()
+    await store.recover()
+    checkpoint = snapshots(a_valuation(8, {1: 18}), a_valuation(9, {2: 29}))
+    await store.write(a_flush(1, accounts=ACCOUNTS, rows=[a_valuation(9, {2: 29})], latest=checkpoint))
+    late = a_valuation(8, {1: 18}, timestamp_ms=NOON_MS - 1_000)
+    await store.write(a_flush(2, rows=[late, a_valuation(10, {2: 30})]))
+    assert [(1, 8), (2, 10)] == _latest_versions(await (await site.open()).recover())
+
+
 async def test_a_checkpoint_replaces_the_one_before(site: Site) -> None:
     store = await site.open()
     await store.recover()

@@ -6,20 +6,35 @@ The writer is played step by step: a batch of flushes, merged, is attempted unti
 
 from collections import deque
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from dataclasses import asdict
+from typing import Any, NamedTuple, TypeVar
 
 from evs_server.engine import Engine
 from evs_server.errors import StoreUnavailable
 from evs_server.ingest.clearing import Clearing
 from evs_server.ingest.intake import Intake
+from evs_server.ingest.keeping import Keeping
 from evs_server.ingest.sequencer import Sequencer
 from evs_server.ingest.settled import Settled
-from evs_server.model import Flush, Valuation
+from evs_server.model import Flush, Snapshot, Valuation
 from evs_server.store.memory import MemoryStore, Tables
 from evs_server.store.merge import merge
-from tests.builders import an_engine
+from tests.builders import NOON_MS, an_engine
 
 T = TypeVar("T")
+_OF_ITS_PASS = {"version", "tick", "timestamp_ms", "flags"}
+
+
+class Told(NamedTuple):
+    """A digest of the state, and the numbers of each account's newest snapshot."""
+
+    state_hash: str
+    numbers: dict[int, tuple[int, ...]]
+
+
+def money(snapshot: Snapshot) -> tuple[int, ...]:
+    """The numbers of a snapshot, but for those that say which pass it is of."""
+    return tuple(value for name, value in asdict(snapshot).items() if name not in _OF_ITS_PASS)
 
 
 def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -36,26 +51,33 @@ class Process:
     """
     Everything that is lost in a crash.
 
+    Args:
+        now_ms: The time of its start.
+        keeping: Says what is stored; absent: everything.
+
     Attributes:
         published: Passes made public since they were last asked for.
-        offered: Number of each flush captured since they were last asked for, and a digest of what it captured.
+        offered: Number of each flush captured since they were last asked for, and what was told by then.
         rows_of: Rows by the number of the flush that carries them.
     """
 
-    def __init__(self, tables: Tables, stale_after_ms: int) -> None:
+    def __init__(
+        self, tables: Tables, stale_after_ms: int, now_ms: int = NOON_MS, keeping: Keeping | None = None
+    ) -> None:
         self.engine: Engine = an_engine(stale_after_ms=stale_after_ms)
         self.sequencer = Sequencer()
         self.clearing = Clearing(self.engine, Settled())
-        self.intake = Intake(self.engine, self.sequencer, self.clearing, self, self)
+        self.intake = Intake(self.engine, self.sequencer, self.clearing, self, self, keeping)
         self.store = MemoryStore(tables)
         self.published: list[Valuation] = []
-        self.offered: list[tuple[int, str]] = []
+        self.offered: list[tuple[int, Told]] = []
         self.rows_of: dict[int, tuple[Valuation, ...]] = {}
         self.degraded_since_ms: int | None = None
         self._queue: deque[Flush] = deque()
         self._in_flight: tuple[Flush, list[int]] | None = None
         self.recovered = at_once(self.store.recover())
         self.intake.restore(self.recovered)
+        self.intake.restate(now_ms)
 
     def publish(self, valuation: Valuation) -> None:
         """As of ``ValuationSink``."""
@@ -64,8 +86,14 @@ class Process:
     def offer(self, flush: Flush) -> None:
         """As of ``FlushSink``."""
         self._queue.append(flush)
-        self.offered.append((flush.number, self.engine.state_hash()))
+        self.offered.append((flush.number, self.told()))
         self.rows_of[flush.number] = flush.rows
+
+    def told(self) -> Told:
+        """Everything that events decide, and what readers are told of it."""
+        snapshots = (self.engine.snapshot(account_id) for account_id in self.engine.account_ids().tolist())
+        numbers = {each.account_id: money(each) for each in snapshots if each is not None}
+        return Told(self.engine.state_hash(), numbers)
 
     @property
     def has_unwritten(self) -> bool:

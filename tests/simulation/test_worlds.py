@@ -6,10 +6,13 @@ quote and roll; write with commits that are lost or unknown, flush, crash and st
 step.
 """
 
+from typing import get_args
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from evs_server.ingest.keeping import Policy
 from tests.simulation.world import World
 
 STEPS = [
@@ -20,10 +23,10 @@ STEPS = [
 
 
 class Worlds(RuleBasedStateMachine):
-    @initialize(seed=st.integers(0, 2**32))
-    def begin(self, seed: int) -> None:
-        """The seed decides amounts and outcomes; hypothesis decides the order of steps."""
-        self.world = World(seed)
+    @initialize(seed=st.integers(0, 2**32), policy=st.sampled_from(get_args(Policy)))
+    def begin(self, seed: int, policy: Policy) -> None:
+        """The seed decides amounts and outcomes; hypothesis decides the order of steps, and what is stored."""
+        self.world = World(seed, policy)
 
     @rule(step=st.sampled_from(STEPS), times=st.integers(1, 3))
     def happen(self, step: str, times: int) -> None:

@@ -14,16 +14,18 @@ from random import Random
 import numpy as np
 
 from evs_server.errors import Fenced, RequestError, UnknownAccount
+from evs_server.ingest.keeping import Policy, keeping
 from evs_server.ingest.loader import LOOKS_MAX
 from evs_server.model import Batch, ExchangeAccount, MarkSource, Snapshot, Valuation
 from evs_server.store.memory import Fault, Tables
 from tests.builders import DAY_MS, HOUR_MS, NOON_MS, snapshots
 from tests.reference import Reference, Row, notional
 from tests.simulation.exchange import PLAIN, SYMBOLS, Announcement, Exchange
-from tests.simulation.process import Process, at_once
+from tests.simulation.process import Process, Told, at_once
 from tests.simulation.senders import Numbered, Plain
 
 STALE_AFTER_MS = 10**15
+INTERVAL_SECONDS = 2
 CHECKED = [field.name for field in fields(Snapshot) if field.name != "version"]
 """Versions are EVS's own; everything else of a snapshot follows from the events."""
 
@@ -34,9 +36,11 @@ class World:
 
     Args:
         seed: Decides everything.
+        policy: Which valuations are stored; decides nothing else.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, policy: Policy = "every_tick") -> None:
+        self._policy: Policy = policy
         self.random = random = Random(seed)
         self.now_ms = NOON_MS
         self.tables = Tables()
@@ -51,7 +55,7 @@ class World:
         self.exchange.names_ids = self._jumps
         self.exchange.found(6)
         self.reference = Reference(stale_after_ms=STALE_AFTER_MS)
-        self._kept: dict[int, tuple[Reference, str]] = {}
+        self._kept: dict[int, tuple[Reference, Told]] = {}
         self._published: dict[int, Valuation] = {}
         self._carried: dict[int, tuple[Valuation, ...]] = {}
         self._newest_version = 0
@@ -59,7 +63,7 @@ class World:
         self._looks = 0
         self._faulty = True
         self.crash_count = 0
-        self.process = Process(self.tables, STALE_AFTER_MS)
+        self.process = self._start()
         self._import()
 
     # --- a run ---------------------------------------------------------------------------------------------------
@@ -166,13 +170,13 @@ class World:
         if self.random.random() < 0.5:
             self.process.attempt(self.random.randint(1, 4), self.now_ms, told=False)
         zombie = self.process
-        self.process = Process(self.tables, STALE_AFTER_MS)
+        self.process = self._start()
         self._look, self._looks = None, 0
         number = self.process.recovered.flush_number
         self._carried = {key: rows for key, rows in (self._carried | zombie.rows_of).items() if key <= number}
-        self.reference, state_hash = copy.deepcopy(self._kept[number])
+        self.reference, told = copy.deepcopy(self._kept[number])
         self._kept = {key: kept for key, kept in self._kept.items() if key <= number}
-        assert state_hash == self.process.engine.state_hash(), f"what flush {number} held is not what was found"
+        assert told == self.process.told(), f"what was told when flush {number} was captured is not what was found"
         for sender in self.plain:
             sender.start_over()
         if zombie.has_unwritten:
@@ -226,6 +230,16 @@ class World:
         self._compare(self.reference.roll_if_due(self.now_ms, degraded=degraded), self.process.published[before:])
 
     # --- inside --------------------------------------------------------------------------------------------------
+
+    def _start(self) -> Process:
+        started = Process(self.tables, STALE_AFTER_MS, self.now_ms, keeping(self._policy, INTERVAL_SECONDS))
+        if self._policy == "every_tick":
+            assert not started.published, "where everything is stored, a start makes no valuation"
+        else:
+            # Whoever has seen a version that was not stored must not be told an older one.
+            versions = started.engine.latest_snapshots().version
+            assert versions.min(initial=self._newest_version + 1) > self._newest_version
+        return started
 
     def _import(self) -> None:
         balances = {account_id: balance or 0 for account_id, balance in self.tables.balances_cents.items()}
@@ -287,9 +301,9 @@ class World:
             return rows
         return []
 
-    def _keep(self, number: int, state_hash: str) -> None:
+    def _keep(self, number: int, told: Told) -> None:
         """Remember what a flush holds: the events up to now, and none after."""
-        self._kept[number] = copy.deepcopy(self.reference), state_hash
+        self._kept[number] = copy.deepcopy(self.reference), told
 
     def _compare(self, expected: list[Row], made: list[Valuation]) -> None:
         """Hold passes against those of the reference, which knows only the accounts that were there from the start."""
@@ -390,14 +404,19 @@ class World:
         carried = [made for number in sorted(flushes) for made in flushes[number]]
         assert [made.version for made in carried] == [made.version for made in self.tables.rows]
         for made in self.tables.rows:
-            assert snapshots([self._published[made.version]]) == snapshots([made])
+            published = snapshots([self._published[made.version]])
+            stored = snapshots([made])
+            assert [each for each in published if each in stored] == stored
+            assert self._policy != "every_tick" or len(stored) == len(published)
+            assert not made.session_roll or len(stored) == len(published)
 
     def _check_restart(self) -> None:
         engine, before = self.process.engine, self.process
-        after = Process(self.tables, STALE_AFTER_MS)
-        assert engine.state_hash() == after.engine.state_hash()
-        for account_id in engine.account_ids().tolist():
-            assert engine.snapshot(account_id) == after.engine.snapshot(account_id)
+        after = self._start()
+        assert before.told() == after.told()
+        if self._policy == "every_tick":
+            for account_id in engine.account_ids().tolist():
+                assert engine.snapshot(account_id) == after.engine.snapshot(account_id)
         for sender in self.numbered:
             assert before.sequencer.state(sender.name) == after.sequencer.state(sender.name)
 

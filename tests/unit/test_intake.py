@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 from evs.v1 import evs_pb2 as pb
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evs_server.errors import (
@@ -17,9 +17,10 @@ from evs_server.errors import (
     StaleEpoch,
     UnknownAccount,
 )
-from evs_server.ingest import intake as module
+from evs_server.ingest import capture, intake
 from evs_server.ingest.clearing import Clearing
 from evs_server.ingest.intake import Intake, Outcome
+from evs_server.ingest.keeping import Interval, Keeping, OnTrade
 from evs_server.ingest.sequencer import IngestState, Sequencer
 from evs_server.ingest.settled import Settled
 from evs_server.limits import EXACT_MAX, PRICE_CENTS_MAX, VERSION_START_BITS
@@ -38,12 +39,17 @@ CENT_SHARE = (KICK, BUY, SHARE, 100)
 class Desk:
     """An intake with everything behind it; its passes and flushes are kept."""
 
-    def __init__(self, recovered: Recovered | None = None, accounts: Sequence[int] = (ALICE, BOB)) -> None:
+    def __init__(
+        self,
+        recovered: Recovered | None = None,
+        accounts: Sequence[int] = (ALICE, BOB),
+        keeping: Keeping | None = None,
+    ) -> None:
         self.engine, self.sequencer = an_engine(), Sequencer()
         self.passes: list[Valuation] = []
         self.flushes: list[Flush] = []
         self.degraded_since_ms: int | None = None
-        self.intake = Intake(self.engine, self.sequencer, Clearing(self.engine, Settled()), self, self)
+        self.intake = Intake(self.engine, self.sequencer, Clearing(self.engine, Settled()), self, self, keeping)
         if recovered is not None:
             self.intake.restore(recovered)
         elif accounts:
@@ -201,7 +207,7 @@ def test_an_account_that_cannot_be_had_is_refused_with_its_own_reason() -> None:
 
 def test_more_accounts_than_there_is_room_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk()
-    monkeypatch.setattr(module, "ACCOUNTS_MAX", 3)
+    monkeypatch.setattr(intake, "ACCOUNTS_MAX", 3)
     with pytest.raises(Overloaded, match="there would be 4 accounts, the most is 3"):
         desk.intake.open_accounts([an_account(7), an_account(8)], NOON_MS)
     desk.intake.open_accounts([an_account(7)], NOON_MS)
@@ -385,8 +391,8 @@ def test_what_is_valued_while_the_database_lags_says_so() -> None:
 
 def test_a_checkpoint_comes_after_so_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """At least so many, and so many for each account; it holds every account's newest snapshot."""
-    monkeypatch.setattr(module, "CHECKPOINT_ROWS_MIN", 5)
-    monkeypatch.setattr(module, "CHECKPOINT_ROWS_PER_ACCOUNT", 3)
+    monkeypatch.setattr(capture, "CHECKPOINT_ROWS_MIN", 5)
+    monkeypatch.setattr(capture, "CHECKPOINT_ROWS_PER_ACCOUNT", 3)
     desk = Desk()  # two accounts: a checkpoint after six rows, two of which are stored here
     for tick in range(1, 12):
         desk.take(cash((ALICE, 1)), ticks(tick))
@@ -402,8 +408,8 @@ def test_a_checkpoint_comes_after_so_many_rows(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_process_that_is_restarted_often_still_makes_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the starts before wrote counts: else each would read more rows than the one before."""
-    monkeypatch.setattr(module, "CHECKPOINT_ROWS_MIN", 5)
-    monkeypatch.setattr(module, "CHECKPOINT_ROWS_PER_ACCOUNT", 3)
+    monkeypatch.setattr(capture, "CHECKPOINT_ROWS_MIN", 5)
+    monkeypatch.setattr(capture, "CHECKPOINT_ROWS_PER_ACCOUNT", 3)
     tables = Tables()
     flushes = written_by(Desk(), 1, tables)
     for tick in range(2, 12):
@@ -418,7 +424,43 @@ def written_by(desk: Desk, tick: int, tables: Tables) -> list[Flush]:
     return desk.flushes
 
 
+def test_readers_get_what_is_not_stored_and_a_checkpoint_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what a start would have to read again counts towards one."""
+    monkeypatch.setattr(capture, "CHECKPOINT_ROWS_MIN", 4)
+    monkeypatch.setattr(capture, "CHECKPOINT_ROWS_PER_ACCOUNT", 2)
+    desk = Desk(keeping=OnTrade())  # two rows at the import, one for the trade: the fourth makes a checkpoint
+    desk.take(trades((ALICE, *CENT_SHARE)), ticks(1))
+    for price in range(101, 111):
+        desk.take(prices((KICK, price)), ticks(1))
+    assert 12 == len(desk.passes)
+    assert 3 == sum(len(made) for flush in desk.flushes for made in flush.rows)
+    assert not any(flush.latest for flush in desk.flushes)
+    desk.take(cash((ALICE, 5)), prices((KICK, 200)), ticks(1))
+    desk.take(prices((KICK, 300)), ticks(1))
+    [checkpoint] = [flush.latest for flush in desk.flushes if flush.latest is not None]
+    assert 1_000_000 + 5 + 100 == checkpoint.equity_cents[0]
+
+
 # --- starting ------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_told_and_not_stored_is_told_again_and_stored_like_any_other() -> None:
+    desk = Desk(keeping=Interval(60))
+    desk.take(trades((ALICE, *CENT_SHARE)), ticks(1))
+    desk.take(prices((KICK, 150)), ticks(2), now_ms=NOON_MS + 1_000)
+    started = Desk(written(desk.flushes), keeping=Interval(60))
+    started.intake.restate(NOON_MS + 2_000)
+    alices, bobs = started.passes
+    assert ([ALICE], [1_000_050]) == (alices.account_id.tolist(), alices.equity_cents.tolist())
+    assert [BOB] == bobs.account_id.tolist(), "a version that nobody has seen, of numbers that are stored"
+    started.take(cash((BOB, 1)), ticks(3), now_ms=NOON_MS + 61_000)
+    [flush] = started.flushes
+    assert [(alices.version, [ALICE]), (bobs.version + 1, [BOB])] == [
+        (made.version, made.account_id.tolist()) for made in flush.rows
+    ]
+    again = Desk(written([*desk.flushes, *started.flushes]))
+    again.intake.restate(NOON_MS + 62_000)
+    assert [] == again.passes, "it was stored"
 
 
 def test_the_first_import_is_stored_as_one_row_an_account() -> None:
@@ -482,6 +524,7 @@ EVENT = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(EVENT, max_size=25), st.lists(st.integers(1, 9), max_size=25), st.lists(st.integers(0, 6), max_size=25))
 def test_however_a_history_is_cut_repeated_and_flushed_it_comes_to_the_same(
     events: list[pb.EventRun], sizes: list[int], backs: list[int]
@@ -514,6 +557,7 @@ def flushed(desk: Desk) -> list[Flush]:
     return desk.flushes
 
 
+@settings(deadline=None)
 @given(st.lists(EVENT, max_size=20), st.sets(st.integers(0, 20)))
 def test_any_prefix_of_the_flushes_is_the_fold_of_the_events_up_to_its_watermark(
     events: list[pb.EventRun], flush_after: set[int]
