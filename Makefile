@@ -12,7 +12,7 @@ MAKE_VENV = { $(PYTHON) -m venv --clear $(VENV) >/dev/null 2>&1 || \
 	  { rm -rf $(VENV); echo "Python cannot make a virtual environment (on Debian and Ubuntu: apt-get install python3-venv)"; exit 1; }; }
 
 .DEFAULT_GOAL := help
-.PHONY: help setup web wheel demo demo-cluster test test-faults mutants bench bench-full peers check audit gen contract-baseline fmt lock clean
+.PHONY: help setup web wheel demo demo-cluster test test-faults test-cluster mutants bench bench-full peers check audit gen contract-baseline fmt lock clean
 
 help:  ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,12 @@ test: web  ## run the test suite
 	$(BIN)/python -m pytest
 
 test-faults: $(READY)  ## what takes minutes: thousands of simulated worlds, hundreds of crashes, a database that comes and goes
-	$(BIN)/python -m pytest -m "faults or not faults" tests/simulation tests/faults tests/e2e/test_plain_sender.py
+	$(BIN)/python -m pytest -m "faults or not faults" tests/simulation tests/faults tests/e2e/test_plain_sender.py \
+	  tests/browser/test_demo_cluster.py
+
+test-cluster: $(READY)  ## a cluster of real processes: what one process answers, and everything killed under load
+	$(BIN)/python -m pytest -m "faults or not faults" tests/cluster tests/integration/test_log_cluster.py \
+	  tests/e2e/test_acceptance.py tests/e2e/test_acceptance_refusals.py tests/e2e/test_acceptance_bridge.py
 
 mutants: $(READY)  ## show that the tests notice: apply each known mistake to a copy and see its tests fail
 	$(BIN)/python tools/mutants.py

@@ -6,16 +6,19 @@ from pathlib import Path
 
 from evs_server.bridge import frames
 from evs_server.bridge.values import (
+    Cluster,
     EquityData,
     EquityValue,
     Failure,
     History,
     HistoryPoint,
+    Killed,
     Leaderboard,
     Performance,
     Place,
     PositionRow,
     Positions,
+    VirtualShard,
 )
 from evs_server.limits import EXACT_MAX
 
@@ -63,6 +66,15 @@ BOARD = Leaderboard(
     "1W", [Place(1, "Ada", 12.5, False), OWN, Place(2, "Zoë", 1.25, False)], OWN, 50, version=4_294_967_297
 )
 EMPTY_BOARD = Leaderboard("1D", [], None, 0, version=4_294_967_297)
+SHARDS = Cluster(
+    4_200,
+    [
+        VirtualShard(0, "shard-0", 3, 4_199, 4_187, 0, False, 1_699_999_990_000, 1_699_999_999_900),
+        VirtualShard(1, "shard-2", 2, 4_100, 4_100, 4_250, False, 1_699_999_940_000, 1_699_999_995_750),
+        VirtualShard(2, "", 0, 0, 0, 0, True, 0, 0),
+    ],
+    1_700_000_000_000,
+)
 WRONG_RANGE = 'equity.history: range "2D" is none of 1D, 1W, 1M, 3M, 1Y, ALL'
 
 FRAMES = {
@@ -81,6 +93,8 @@ FRAMES = {
     "performance": frames.result(9, MADE),
     "leaderboard": frames.result(10, BOARD),
     "leaderboard_unranked": frames.result(13, EMPTY_BOARD),
+    "cluster": frames.result(15, SHARDS),
+    "shard_killed": frames.result(16, Killed("shard-2")),
     "equity_snapshot": frames.equity(VALUE, snapshot=True, conflated=0),
     "equity_change": frames.equity(WARNED, snapshot=False, conflated=3),
     "status_stale": frames.stale(1_700_000_000_123),

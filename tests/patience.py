@@ -5,8 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-PATIENCE_SECONDS = 30.0
-"""Far beyond what anything here takes, so that only what never comes fails."""
+PATIENCE_SECONDS = 90.0
+"""Far beyond what anything here takes, a cluster on a busy machine included: only what never comes fails."""
 
 _POLL_SECONDS = 0.02
 

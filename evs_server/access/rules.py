@@ -143,7 +143,7 @@ RULES: Final[Mapping[str, Rule]] = {
     f"{_VALUATION}WatchEquity": Rule(_ANY, _followed),
     "/evs.v1.AdminService/Reconcile": _ADMIN,
     "/evs.v1.AdminService/Recompute": _ADMIN,
-    "/evs.v1.AdminService/GetCluster": Rule(_ANY),
+    "/evs.v1.AdminService/GetCluster": Rule(frozenset({Role.READ_ANY, Role.ADMIN})),
     "/grpc.health.v1.Health/Check": _OPEN,
     "/grpc.health.v1.Health/List": _OPEN,
     "/grpc.health.v1.Health/Watch": _OPEN,

@@ -23,7 +23,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
-    """``Reconcile`` and ``Recompute``; serves once ``attach`` has been called and the lifecycle says so."""
+    """Serves once ``attach`` has been called and the lifecycle says so."""
 
     _reconciler: Reconciler
     _recompute: Recompute
@@ -45,6 +45,11 @@ class AdminServicer(admin_pb2_grpc.AdminServiceServicer):
             busy_count=report.busy_count,
             withheld=report.withheld,
         )
+
+    @answers_with_status
+    async def GetCluster(self, _request: pb.GetClusterRequest, _: Context) -> pb.GetClusterResponse:
+        """No shards: one process has all accounts."""
+        return pb.GetClusterResponse()
 
     @answers_with_status
     async def Recompute(self, request: pb.RecomputeRequest, _: Context) -> pb.RecomputeResponse:

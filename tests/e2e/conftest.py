@@ -1,11 +1,13 @@
-"""One EVS for each module of acceptance tests, as a process, on a database that was the exchange's before."""
+"""An EVS for acceptance tests, on a database that was the exchange's before: once as one process, once as a cluster."""
 
 import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import pytest
 
+from tests.cluster.deployment import Cluster, a_nats, started
 from tests.database import DatabaseServer
 from tests.e2e.caller import Caller
 from tests.e2e.exchange_tables import ExchangeTables, exchange_database
@@ -13,21 +15,88 @@ from tests.e2e.processes import serving
 
 _symbols = itertools.count(1)
 
+REPRESENTATIVE = {
+    "test_vectors_1_to_4",
+    "test_stream_read_and_row_say_the_same",
+    "test_two_subscribers_each_see_their_own_account",
+    "test_a_trade_that_is_in_the_tables_already_counts_once",
+    "test_many_who_ask_for_a_new_account_at_once_find_one",
+    "test_a_sequence_counts_once_and_only_in_its_place",
+    "test_a_settlement_told_twice_counts_once",
+    "test_a_batch_goes_on_after_what_it_must_refuse",
+    "test_a_stream_tells_when_its_events_are_durable",
+}
+"""Asked of a cluster whenever tests run; all others in ``make test-cluster``."""
 
-@pytest.fixture(scope="module")
-def exchange(system_server: DatabaseServer) -> Iterator[ExchangeTables]:
-    """The exchange's tables, in the PostgreSQL of the system, as they are before EVS has ever run."""
-    with exchange_database(system_server) as tables:
-        yield tables
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave most of what is asked of a cluster to the target of its own."""
+    for item in items:
+        asked = getattr(item, "callspec", None)
+        is_cluster = asked is not None and asked.params.get("installation") == "cluster"
+        if is_cluster and getattr(item, "originalname", "") not in REPRESENTATIVE:
+            item.add_marker(pytest.mark.faults)
 
 
-@pytest.fixture(scope="module")
-def evs_address(exchange: ExchangeTables, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where an EVS serves whose session does not roll while the tests run."""
-    roll = (datetime.now(UTC) + timedelta(hours=12)).strftime("%H:%M")
-    with serving(exchange.dsn, tmp_path_factory.mktemp("evs"), session_roll=roll) as (evs, address):
-        yield address
+class Installation(NamedTuple):
+    """The exchange's tables, in the PostgreSQL of the system, and the EVS that has found them."""
+
+    tables: ExchangeTables
+    address: str
+    is_cluster: bool
+
+
+def _far_roll() -> str:
+    """A time of day at which a session may roll that does not come while the tests run."""
+    return (datetime.now(UTC) + timedelta(hours=12)).strftime("%H:%M")
+
+
+@pytest.fixture(scope="session")
+def cluster(system_server: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A gateway and three workers; one for all modules, which take as long to start as it does."""
+    directory = tmp_path_factory.mktemp("cluster")
+    with (
+        exchange_database(system_server) as tables,
+        a_nats(directory / "nats") as nats,
+        Cluster(nats.url, tables.dsn, directory, session_roll=_far_roll()) as cluster,
+    ):
+        yield Installation(tables, started(cluster), is_cluster=True)
+        cluster.stop()
+
+
+@pytest.fixture(scope="module", params=["process", "cluster"])
+def installation(
+    request: pytest.FixtureRequest, system_server: DatabaseServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """An EVS whose session does not roll while the tests run; callers are not to notice which kind it is."""
+    if request.param == "cluster":
+        yield request.getfixturevalue("cluster")
+        return
+    with (
+        exchange_database(system_server) as tables,
+        serving(tables.dsn, tmp_path_factory.mktemp("evs"), session_roll=_far_roll()) as (evs, address),
+    ):
+        yield Installation(tables, address, is_cluster=False)
         assert 0 == evs.terminate(), evs.said
+
+
+@pytest.fixture(scope="module")
+def exchange(installation: Installation) -> ExchangeTables:
+    """The exchange's tables; EVS has found them as they are before it has ever run."""
+    return installation.tables
+
+
+@pytest.fixture(scope="module")
+def evs_address(installation: Installation) -> str:
+    """Where that EVS serves."""
+    return installation.address
+
+
+@pytest.fixture(scope="module")
+def is_cluster(installation: Installation) -> bool:
+    """Whether it is a cluster, where ``docs/CLUSTER.md`` says that it differs."""
+    return installation.is_cluster
 
 
 @pytest.fixture

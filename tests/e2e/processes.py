@@ -36,10 +36,10 @@ class Command:
         with self._news:
             return self._said
 
-    def wait_for(self, pattern: str) -> re.Match[str]:
+    def wait_for(self, pattern: str, seconds: float = PATIENCE_SECONDS) -> re.Match[str]:
         """The first place in what it says, now or later, that a pattern matches."""
         with self._news:
-            self._news.wait_for(lambda: self._open_count == 0 or re.search(pattern, self._said), PATIENCE_SECONDS)
+            self._news.wait_for(lambda: self._open_count == 0 or re.search(pattern, self._said), seconds)
             found = re.search(pattern, self._said)
             assert found, f"{self.process.args!r} has not said {pattern!r}, but:\n{self._said}"
         return found

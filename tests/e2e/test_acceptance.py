@@ -18,6 +18,7 @@ from evs.v1 import evs_pb2 as pb
 from evs_server.model import Side
 from tests.e2e.caller import BUY, SELL, SHARE, Caller, Numbers, ten_fields
 from tests.e2e.exchange_tables import ExchangeTables
+from tests.patience import eventually
 from tests.reference import Account, notional
 
 OPENING = 1_000_000
@@ -115,7 +116,9 @@ def test_vector_6_no_cent_of_the_cost_is_lost(
     assert Numbers(OPENING + 2, 0, OPENING + 2, 0, 2, 2) == caller.numbers(account_id)
 
 
-def test_vector_7_a_price_reaches_each_holder_once(exchange: ExchangeTables, caller: Caller, symbol: int) -> None:
+def test_vector_7_a_price_reaches_each_holder_once(
+    exchange: ExchangeTables, caller: Caller, symbol: int, *, is_cluster: bool
+) -> None:
     """One who only holds, and one who also trades, get one snapshot of a tick; who holds nothing gets none."""
     holder, trader, stranger = (exchange.open_account(OPENING) for _ in range(3))
     for account_id in (holder, trader):
@@ -130,7 +133,8 @@ def test_vector_7_a_price_reaches_each_holder_once(exchange: ExchangeTables, cal
         assert 2 == caller.tick(2).accounts_valued
         priced = [holding.next(), trading.next()]
         assert [2, 2] == [message.equity.tick for message in priced]
-        assert 1 == len({message.version for message in priced}), "all snapshots of a tick share its version"
+        if not is_cluster:  # where versions are of one virtual shard each
+            assert 1 == len({message.version for message in priced}), "all snapshots of a tick share its version"
         # The next message is of the next tick: the price was told once.
         for account_id in (holder, trader):
             caller.cash(account_id, 1)
@@ -368,14 +372,18 @@ def test_two_subscribers_each_see_their_own_account(exchange: ExchangeTables, ca
     assert seen[1] == seen[2]
 
 
-def test_a_reader_that_sleeps_skips_to_the_last_value(exchange: ExchangeTables, caller: Caller) -> None:
+def test_a_reader_that_sleeps_skips_to_the_last_value(
+    exchange: ExchangeTables, caller: Caller, *, is_cluster: bool
+) -> None:
     """Whatever it missed is counted, and the final value always comes."""
-    account_id, count = exchange.open_account(), 3_000
+    account_id, count = exchange.open_account(), 300 if is_cluster else 3_000
     run = pb.EventRun(cash=pb.CashColumns(account_id=[account_id], amount_cents=[1]))
     tick = pb.EventRun(ticks=pb.TickColumns(tick_id=[1]))
     with caller.follow(account_id) as stream:
         assert 0 == stream.next().equity.total_equity
         list(caller.stream(iter([pb.StreamEventsRequest(runs=[run, tick] * count)])))
+        if is_cluster:  # where so many ticks take 64 virtual shards longer than a call waits for them
+            eventually(lambda: caller.equity(account_id).equity.total_equity == count, "all ticks are valued")
         latest = caller.equity(account_id)
         assert count == latest.equity.total_equity
         seen = stream.until(latest.version)

@@ -361,9 +361,9 @@ class World:
 
 
 @asynccontextmanager
-async def a_world(directory: Path, kind: type[ScriptedEvs] = ScriptedEvs) -> AsyncIterator[World]:
+async def a_world(directory: Path, kind: Callable[[str], ScriptedEvs] | None = None) -> AsyncIterator[World]:
     """A scripted EVS that serves accounts 7 and 8, and nothing else yet."""
-    evs = kind(f"unix:{directory}/evs.sock")
+    evs = (kind or ScriptedEvs)(f"unix:{directory}/evs.sock")
     settings = load(server=evs.address, bridge_listen="127.0.0.1:0", data_dir=directory, origins="https://app.example")
     await evs.start()
     async with AsyncExitStack() as stack:

@@ -4,13 +4,18 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import asyncpg
 import pytest
 
+from evs_server.clock import SystemClock
 from evs_server.errors import ConfigError, StoreUnavailable
 from evs_server.store.database import CONNECTIONS_MAX, Database
+from evs_server.store.inspection import inspect
+from evs_server.store.leader import Leadership, LeaderTimes
+from evs_server.store.migrate import pending
 from evs_server.store.postgres import PostgresStore
 from tests.flushes import a_flush, a_valuation
 from tests.patience import PATIENCE_SECONDS, eventually_true
@@ -19,6 +24,32 @@ from tests.patience import PATIENCE_SECONDS, eventually_true
 async def test_a_url_that_cannot_be_read_is_a_problem_of_the_settings() -> None:
     with pytest.raises(ConfigError, match="EVS_DATABASE_URL"):
         await Database.open("mysql://localhost/evs")
+
+
+async def lead(dsn: str) -> None:
+    await Leadership(dsn, name="evs", clock=SystemClock(), on_following=lambda _: None, times=LeaderTimes()).acquire()
+
+
+@pytest.mark.parametrize("connect", [Database.open, pending, inspect, lead])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://evs:hunter2/secret@127.0.0.1/evs",
+        "postgresql://evs:hunter2#secret@127.0.0.1/evs",
+        "postgresql://evs:hunter2?secret@127.0.0.1/evs",
+        "postgresql://evs:hunter2[secret@127.0.0.1/evs",
+        "postgresql://evs:[hunter2]@127.0.0.1/evs",
+        "postgresql://evs@127.0.0.1:hunter2/evs",
+        "postgresql://evs:hunter2@127.0.0.1:65536/evs?sslmode=disable",
+    ],
+)
+async def test_a_url_that_cannot_be_read_is_told_without_any_piece_of_it(
+    connect: Callable[[str], Awaitable[object]], url: str
+) -> None:
+    """A password with characters that mean something in a URL is taken for a host or a port: either is kept quiet."""
+    with pytest.raises(ConfigError, match=r"^EVS_DATABASE_URL: expected postgresql://USER:PASSWORD@HOST") as raised:
+        await connect(url)
+    assert "hunter2" not in raised.value.message
 
 
 async def test_a_database_that_is_away_is_unavailable() -> None:

@@ -35,9 +35,9 @@ EVERYBODY = {"Check", "List", "Watch"}
 LET_IN = {
     "nobody": EVERYBODY,
     "read:own": EVERYBODY | READERS,  # its own account, that is
-    "read:any": EVERYBODY | READERS,
+    "read:any": EVERYBODY | READERS | {"GetCluster"},
     "ingest": EVERYBODY | SENDERS | {"GetIngestState"},
-    "admin": EVERYBODY | OPERATORS | {"GetIngestState"},
+    "admin": EVERYBODY | OPERATORS | {"GetIngestState", "GetCluster"},
 }
 """Which methods each kind of caller gets at; no other."""
 

@@ -1,13 +1,13 @@
 """The contract's messages as the bridge's values: every field, and nothing that a browser may not know."""
 
 import pytest
-from evs.v1 import evs_pb2
+from evs.v1 import admin_pb2, evs_pb2
 from google.protobuf.message import Message
 
 from evs_server.bridge import codec
 from evs_server.bridge.requests import RANGES, RESOLUTIONS, ReadHistory, ReadLeaderboard, ReadPerformance, Span
-from evs_server.bridge.values import PositionRow, Positions
-from tests.golden_values import BOARD, HELD, LAST_PAGE, MADE, PAGE, VALUE
+from evs_server.bridge.values import Cluster, PositionRow, Positions, VirtualShard
+from tests.golden_values import BOARD, HELD, LAST_PAGE, MADE, PAGE, SHARDS, VALUE
 
 # --- from the contract's messages --------------------------------------------------------------------------------
 
@@ -67,6 +67,40 @@ def test_every_field_of_a_position_is_carried_over() -> None:
     assert Positions([HELD.positions[0]], 4_294_967_297) == codec.decode_positions(message)
     names = {field.name for field in evs_pb2.Position.DESCRIPTOR.fields}
     assert names == set(PositionRow.__struct_fields__)
+
+
+def test_every_field_of_a_virtual_shard_is_carried_over_and_its_owner_goes_by_its_name() -> None:
+    message = admin_pb2.GetClusterResponse(
+        last_position=4_200,
+        shards=[
+            admin_pb2.VirtualShard(
+                shard=0,
+                owner="zero",
+                start_number=3,
+                applied_position=4_199,
+                committed_position=4_187,
+                owned_since=1_699_999_990_000,
+                heard=1_699_999_999_900,
+            ),
+            admin_pb2.VirtualShard(
+                shard=1,
+                owner="two",
+                start_number=2,
+                applied_position=4_100,
+                committed_position=4_100,
+                lag_ms=4_250,
+                owned_since=1_699_999_940_000,
+                heard=1_699_999_995_750,
+            ),
+            admin_pb2.VirtualShard(shard=2, silent=True),
+        ],
+        time=1_700_000_000_000,
+    )
+    assert SHARDS == codec.decode_cluster(
+        message, lambda owner: {"zero": "shard-0", "two": "shard-2"}.get(owner, owner)
+    )
+    for kind, ours in ((admin_pb2.VirtualShard, VirtualShard), (admin_pb2.GetClusterResponse, Cluster)):
+        assert [field.name for field in kind.DESCRIPTOR.fields] == list(ours.__struct_fields__)
 
 
 # --- requests ----------------------------------------------------------------------------------------------------

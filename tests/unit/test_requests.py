@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from evs_server.bridge import frames, requests
 from evs_server.bridge.requests import (
     Authenticate,
+    KillShard,
     Malformed,
     Ping,
+    ReadCluster,
     ReadHistory,
     ReadLeaderboard,
     ReadPerformance,
@@ -44,6 +46,8 @@ ANY_JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(
         (Unsubscribe(3), ' {"method":"equity.unsubscribe","id":3} '),
         (ReadSummary(5), '{"id":5,"method":"account.summary"}'),
         (ReadPositions(6), '{"id":6,"method":"positions.list"}'),
+        (ReadCluster(15), '{"id":15,"method":"cluster.state","params":{}}'),
+        (KillShard(16), '{"id":16,"method":"demo.kill_shard","params":{"shard":"shard-1"}}'),
         (Ping(0), '{"id":0,"method":"ping"}'),
         (Ping(-EXACT_MAX), f'{{"id":{-EXACT_MAX},"method":"ping"}}'),
         (Ping(""), '{"id":"","method":"ping"}'),

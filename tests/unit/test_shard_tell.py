@@ -97,3 +97,16 @@ async def test_a_large_pass_is_told_in_pieces(told: Told) -> None:
     assert [(1, 0), (2, 3)] == [(news.number, news.applied_position) for news in told.news]
     told.teller.note_commit()
     assert 3 == told.news[-1].number
+
+
+async def test_how_a_shard_is_goes_with_all_that_it_tells() -> None:
+    """Gateways say to senders since when nothing is stored, and rank by the session."""
+    log = LogInProcess()
+    teller = Teller(
+        SHARD, "worker", log, LogPosition(), lambda: 3, degraded_since_ms=lambda: 99, session_start_ms=lambda: 7
+    )
+    teller.start_number = 5
+    teller.tell()
+    assert [(3, 99, 7)] == [
+        (news.account_count, news.degraded_since_ms, news.session_start_ms) for news in news_of(log, SHARD)
+    ]

@@ -145,7 +145,8 @@ def test_the_interpreter_works_as_much_for_a_long_run_of_trades_as_for_a_short_o
         rows = [(int(a), int(a + EACH * p) % SYMBOLS, BUY, 10_000, 100) for a, p in zip(account, place, strict=True)]
         batch = a_batch(trades(*rows), first=crowd.applied + 1)
         counted.append(calls(lambda crowd=crowd, batch=batch: crowd.intake.take(batch, NOON_MS)))  # type: ignore[misc]
-        assert size == crowd.intake._event_count
+        crowd.intake.flush()
+        assert size == crowd.flushes[-1].event_count
     # The first call of a kernel in a process looks up what it takes.
     assert 1 == len(set(counted[1:])), counted
     assert counted[1] <= CALLS_OF_A_RUN_MAX

@@ -8,6 +8,7 @@ import { find } from "./dom/elements.js";
 import { SignInForm } from "./dom/sign_in.js";
 import { Page } from "./page.js";
 import { SIGNED_OUT, signInReason } from "./view/badge.js";
+import { ClusterWatch } from "./watch.js";
 
 const TICK_MS = 1_000;
 
@@ -68,6 +69,16 @@ function startDemo(accounts: readonly [Named, ...Named[]], names: ReadonlyMap<nu
   addEventListener("hashchange", followAddress);
   find("chooser", HTMLElement).hidden = false;
   followAddress();
+  watchCluster((accounts.at(-1) ?? accounts[0]).id);
+}
+
+/**
+ * Show the cluster behind the bridge, if there is one. By a socket of its own: answers of one come in order, and those
+ * about an account wait while its shard changes hands.
+ */
+function watchCluster(accountId: number): void {
+  const watch = new ClusterWatch(createClient({ url: socketAddress(), token: () => demoToken(accountId) }));
+  setInterval(() => watch.tick(), TICK_MS);
 }
 
 /** The account is that of the token; nothing of it outlives the page. */

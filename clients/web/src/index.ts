@@ -20,6 +20,7 @@ export {
   HISTORY_RANGES,
   LEADERBOARD_RANGES,
   RESOLUTIONS,
+  type Cluster,
   type EquityPoint,
   type HistoryPage,
   type HistoryQuery,
@@ -33,8 +34,10 @@ export {
   type Position,
   type Positions,
   type Resolution,
+  type ShardKilled,
   type Span,
   type Summary,
+  type VirtualShard,
 } from "./wire/methods.js";
 export type {
   AccountId,

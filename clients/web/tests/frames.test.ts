@@ -16,6 +16,8 @@ const ANSWERS: Readonly<Record<string, MethodName>> = {
   history: "equity.history",
   performance: "equity.performance",
   leaderboard: "leaderboard.list",
+  cluster: "cluster.state",
+  shard_killed: "demo.kill_shard",
   pong: "ping",
 };
 

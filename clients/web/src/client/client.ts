@@ -10,12 +10,14 @@ import { DEFAULT_POLICY, type Policy } from "../model/policy.js";
 import { IDLE, isAuthenticated, type Effect, type Event, type State, type Status, type Timer } from "../model/state.js";
 import { idOf, parseFrame, type EquityFrame } from "../wire/frames.js";
 import type {
+  Cluster,
   HistoryPage,
   HistoryQuery,
   Leaderboard,
   LeaderboardQuery,
   Performance,
   Positions,
+  ShardKilled,
   Span,
   Summary,
 } from "../wire/methods.js";
@@ -137,6 +139,16 @@ export class Client {
   /** The first accounts by return, and one's own. */
   leaderboard(query: LeaderboardQuery = {}): Promise<Leaderboard> {
     return this.#calls.ask("leaderboard.list", query);
+  }
+
+  /** Who owns the virtual shards, and how far they are; refused but in the demo of a cluster. */
+  cluster(): Promise<Cluster> {
+    return this.#calls.ask("cluster.state", {});
+  }
+
+  /** Kill a worker, whichever; refused but in the demo of a cluster. */
+  killShard(): Promise<ShardKilled> {
+    return this.#calls.ask("demo.kill_shard", {});
   }
 
   // --- what can be done ----------------------------------------------------------------------------------------

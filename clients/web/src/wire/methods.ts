@@ -153,6 +153,36 @@ export interface Leaderboard {
   readonly version: Version;
 }
 
+/** One virtual shard: a part of the accounts, owned by one worker at a time. */
+export interface VirtualShard {
+  readonly shard: number;
+  /** Which worker; empty if none has been heard. */
+  readonly owner: string;
+  /** Grows whenever an owner takes the shard. */
+  readonly start_number: number;
+  /** Up to here in the log it has applied everything that concerns it ... */
+  readonly applied_position: number;
+  /** ... and stored it. */
+  readonly committed_position: number;
+  readonly lag_ms: number;
+  /** Nothing has been heard of its owner for long. */
+  readonly silent: boolean;
+  readonly owned_since: UnixMillis;
+  readonly heard: UnixMillis;
+}
+
+/** The virtual shards of a demo that is a cluster, ascending. */
+export interface Cluster {
+  readonly last_position: number;
+  readonly shards: readonly VirtualShard[];
+  readonly time: UnixMillis;
+}
+
+/** A worker of the demo that has been killed. */
+export interface ShardKilled {
+  readonly killed: string;
+}
+
 // --- parsers ---------------------------------------------------------------------------------------------------
 
 const cents = whole<Cents>();
@@ -202,6 +232,18 @@ const entry = record<LeaderboardEntry>({
   name: nullable(text),
   return_percent: percent,
   own: truth,
+});
+
+const virtualShard = record<VirtualShard>({
+  shard: whole(0),
+  owner: text,
+  start_number: whole(0),
+  applied_position: whole(0),
+  committed_position: whole(0),
+  lag_ms: whole(0),
+  silent: truth,
+  owned_since: whole<UnixMillis>(0),
+  heard: whole<UnixMillis>(0),
 });
 
 interface Method<Params, Result> {
@@ -264,6 +306,10 @@ const METHODS = {
       version,
     }),
   ),
+  "cluster.state": method<Nothing, Cluster>(
+    record<Cluster>({ last_position: whole(0), shards: list(virtualShard), time: whole<UnixMillis>(0) }),
+  ),
+  "demo.kill_shard": method<Nothing, ShardKilled>(record({ killed: text })),
   ping: method<Nothing, Pong>(record({ pong: exactly(true) })),
 } as const;
 

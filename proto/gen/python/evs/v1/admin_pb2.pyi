@@ -129,3 +129,39 @@ class RecomputeResponse(_message.Message):
     ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
     accounts: _containers.RepeatedCompositeFieldContainer[RecomputedAccount]
     def __init__(self, accounts: _Optional[_Iterable[_Union[RecomputedAccount, _Mapping]]] = ...) -> None: ...
+
+class GetClusterRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetClusterResponse(_message.Message):
+    __slots__ = ("last_position", "shards", "time")
+    LAST_POSITION_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    last_position: int
+    shards: _containers.RepeatedCompositeFieldContainer[VirtualShard]
+    time: int
+    def __init__(self, last_position: _Optional[int] = ..., shards: _Optional[_Iterable[_Union[VirtualShard, _Mapping]]] = ..., time: _Optional[int] = ...) -> None: ...
+
+class VirtualShard(_message.Message):
+    __slots__ = ("shard", "owner", "start_number", "applied_position", "committed_position", "lag_ms", "silent", "owned_since", "heard")
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    START_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_POSITION_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_POSITION_FIELD_NUMBER: _ClassVar[int]
+    LAG_MS_FIELD_NUMBER: _ClassVar[int]
+    SILENT_FIELD_NUMBER: _ClassVar[int]
+    OWNED_SINCE_FIELD_NUMBER: _ClassVar[int]
+    HEARD_FIELD_NUMBER: _ClassVar[int]
+    shard: int
+    owner: str
+    start_number: int
+    applied_position: int
+    committed_position: int
+    lag_ms: int
+    silent: bool
+    owned_since: int
+    heard: int
+    def __init__(self, shard: _Optional[int] = ..., owner: _Optional[str] = ..., start_number: _Optional[int] = ..., applied_position: _Optional[int] = ..., committed_position: _Optional[int] = ..., lag_ms: _Optional[int] = ..., silent: _Optional[bool] = ..., owned_since: _Optional[int] = ..., heard: _Optional[int] = ...) -> None: ...

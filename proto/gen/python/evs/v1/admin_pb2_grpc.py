@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away.
+    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away. A gateway serves
+    GetCluster alone, and answers the others with UNIMPLEMENTED: there each worker (`evs shard`) reconciles its own shards.
     """
 
     def __init__(self, channel):
@@ -45,10 +46,16 @@ class AdminServiceStub:
                 request_serializer=evs_dot_v1_dot_admin__pb2.RecomputeRequest.SerializeToString,
                 response_deserializer=evs_dot_v1_dot_admin__pb2.RecomputeResponse.FromString,
                 _registered_method=True)
+        self.GetCluster = channel.unary_unary(
+                '/evs.v1.AdminService/GetCluster',
+                request_serializer=evs_dot_v1_dot_admin__pb2.GetClusterRequest.SerializeToString,
+                response_deserializer=evs_dot_v1_dot_admin__pb2.GetClusterResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
-    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away.
+    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away. A gateway serves
+    GetCluster alone, and answers the others with UNIMPLEMENTED: there each worker (`evs shard`) reconciles its own shards.
     """
 
     def Reconcile(self, request, context):
@@ -78,6 +85,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCluster(self, request, context):
+        """How far the virtual shards are, and who owns them, as the gateway that is asked has heard; another one may have heard
+        something else a moment ago. Where one process has all accounts there are none. For readers of any account, too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -91,6 +106,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=evs_dot_v1_dot_admin__pb2.RecomputeRequest.FromString,
                     response_serializer=evs_dot_v1_dot_admin__pb2.RecomputeResponse.SerializeToString,
             ),
+            'GetCluster': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCluster,
+                    request_deserializer=evs_dot_v1_dot_admin__pb2.GetClusterRequest.FromString,
+                    response_serializer=evs_dot_v1_dot_admin__pb2.GetClusterResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'evs.v1.AdminService', rpc_method_handlers)
@@ -100,7 +120,8 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away.
+    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away. A gateway serves
+    GetCluster alone, and answers the others with UNIMPLEMENTED: there each worker (`evs shard`) reconciles its own shards.
     """
 
     @staticmethod
@@ -147,6 +168,33 @@ class AdminService:
             '/evs.v1.AdminService/Recompute',
             evs_dot_v1_dot_admin__pb2.RecomputeRequest.SerializeToString,
             evs_dot_v1_dot_admin__pb2.RecomputeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCluster(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/evs.v1.AdminService/GetCluster',
+            evs_dot_v1_dot_admin__pb2.GetClusterRequest.SerializeToString,
+            evs_dot_v1_dot_admin__pb2.GetClusterResponse.FromString,
             options,
             channel_credentials,
             insecure,
