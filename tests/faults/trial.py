@@ -41,9 +41,10 @@ Lots = dict[int, dict[int, tuple[int, int, int]]]
 class Sender(Protocol):
     """What brings a trial's events to EVS, from a thread of its own; ``PlainSender`` says what each member is."""
 
-    applied_sequence: int
-    durable_sequence: int
-
+    @property
+    def applied_sequence(self) -> int: ...
+    @property
+    def durable_sequence(self) -> int: ...
     @property
     def refusals(self) -> Mapping[int, str]: ...
     def add(self, count: int, *runs: pb.EventRun) -> None: ...
@@ -138,7 +139,8 @@ class Trial:
 
     def expected(self, closing: dict[int, int]) -> tuple[Numbers, Lots]:
         """What every account is worth at some prices, by the fold."""
-        numbers, lots = {}, {}
+        numbers: Numbers = {}
+        lots: Lots = {}
         for account_id, books in self._accounts.items():
             value = sum(notional(quantity, closing[symbol]) for symbol, (quantity, _, _) in books.lots.items())
             numbers[account_id] = (books.cash, books.net_flow, books.realized, books.cash + value)
@@ -147,7 +149,8 @@ class Trial:
 
     def served(self, address: str) -> tuple[Numbers, Lots]:
         """The same as EVS says it."""
-        numbers, lots = {}, {}
+        numbers: Numbers = {}
+        lots: Lots = {}
         with Caller(address) as caller:
             for account_id in self._accounts:
                 found, positions = caller.equity(account_id), caller.positions(account_id)
