@@ -20,7 +20,15 @@ from evs_server.config import Settings
 DOCUMENT: Final = Path(__file__).resolve().parent.parent / "docs" / "CONFIGURATION.md"
 
 SECTIONS: Final[dict[str, tuple[str, ...]]] = {
-    "Where data is": ("database_url", "data_dir", "spool_bytes", "retention_days", "thin_after_days"),
+    "Where data is": (
+        "database_url",
+        "data_dir",
+        "spool_bytes",
+        "persist",
+        "persist_seconds",
+        "retention_days",
+        "thin_after_days",
+    ),
     "Addresses": (
         "listen",
         "ingest_listen",
