@@ -143,8 +143,8 @@ def _hearing(rounds: int) -> Result:
     """A gateway takes in what one shard says of a tick."""
     world = a_world(SIZE)
     shard = _Talking(0, shard_engine(world, 0))
-    clock, table = SystemClock(), SnapshotTable()
-    hearing = Hearing(table, Hub(), Progress(), Owners(_Nobody(), clock), clock)
+    clock, table, progress = SystemClock(), SnapshotTable(), Progress()
+    hearing = Hearing(table, Hub(), progress, Owners(_Nobody(), clock, progress), clock)
     log, sender = Counts(), Sender()
 
     def told(number: int) -> bytes:

@@ -14,7 +14,7 @@ async def test_a_database_belongs_to_the_log_that_came_first(database: str) -> N
     try:
         await claim_log(opened, "cluster-a")
         await claim_log(opened, "cluster-a")
-        with pytest.raises(ConfigError, match="the log of EVS_NATS_URL is cluster-b.* log cluster-a"):
+        with pytest.raises(ConfigError, match=r"the log of EVS_NATS_URL is cluster-b.* log cluster-a"):
             await claim_log(opened, "cluster-b")
     finally:
         await opened.close()
