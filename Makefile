@@ -42,8 +42,9 @@ demo: web  ## run everything on this machine: database, EVS, bridge, page and a 
 demo-cluster: web  ## the same as several processes, to watch and to break: NATS, a gateway, three shards, two bridges
 	@exec $(BIN)/evs demo-cluster
 
+# Half of its time is spent waiting for servers: two at a time take little more than half as long. A file stays together.
 test: web  ## run the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-faults: $(READY)  ## what takes minutes: thousands of simulated worlds, hundreds of crashes, a database that comes and goes
 	$(BIN)/python -m pytest -m "faults or not faults" tests/simulation tests/faults tests/e2e/test_plain_sender.py \

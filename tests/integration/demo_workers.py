@@ -18,7 +18,7 @@ from tests.patience import PATIENCE_SECONDS
 
 SHARDS = range(65)
 NOW_MS = 1_700_000_000_000
-WAITS = "input()"
+RUNS = "print(flush=True); input()"
 
 
 @contextmanager
@@ -28,9 +28,14 @@ def some_workers(roll: Path, *names: str) -> Iterator[Mapping[str, subprocess.Po
         processes = {}
         for name in names:
             word = f"evs_demo={secrets.token_hex(8)}"
-            command = [sys.executable, "-I", "-S", "-X", word, "-c", WAITS]
-            process = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL))
+            command = [sys.executable, "-I", "-S", "-X", word, "-c", RUNS]
+            process = stack.enter_context(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            )
             stack.callback(process.kill)
+            # Until its program runs it has no command line, and nothing says that it is the one.
+            assert process.stdout is not None
+            assert process.stdout.readline()
             processes[name] = process
             Roll(roll).add(Started(name, process.pid, word))
         yield processes
