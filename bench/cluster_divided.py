@@ -127,7 +127,7 @@ class _Nobody:
     def answer(
         self, shard: int, answered: Callable[[str, bytes], Awaitable[Reply]]
     ) -> AbstractAsyncContextManager[None]:
-        raise NotImplementedError(f"{answered} of {shard}")
+        raise AssertionError(f"nobody answers here, and {answered} was to answer for {shard}")
 
 
 class _Talking(VirtualShard):

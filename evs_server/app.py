@@ -11,8 +11,7 @@ import contextlib
 import gc
 import logging
 import platform
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Self, TypeVar
 
 from evs.v1 import admin_pb2_grpc, evs_pb2_grpc
@@ -22,7 +21,7 @@ from evs_server.clock import Clock, SystemClock
 from evs_server.config import Settings
 from evs_server.core import Core, Servicer, Surroundings
 from evs_server.engine import SessionCalendar
-from evs_server.errors import EvsError, Fenced, StoreUnavailable
+from evs_server.errors import EvsError, Fenced
 from evs_server.fanout.hub import Hub
 from evs_server.heap import keep_freed_memory
 from evs_server.ingest.books import Books
@@ -52,6 +51,7 @@ from evs_server.store.spool_replay import recover_with_spools
 from evs_server.store.thinning import keep_thin
 from evs_server.telemetry.exposition import Watched, exposed
 from evs_server.telemetry.tracing import check_tracing, open_tracing
+from evs_server.works import once_available
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,6 @@ IMPORT_SECONDS = 120.0
 DRAIN_SECONDS = 6.0
 CANCEL_SECONDS = 1.0
 ROLL_CHECK_SECONDS = 1.0
-RETRY_SECONDS_MAX = 5.0
 
 T = TypeVar("T")
 
@@ -158,7 +157,7 @@ class Application:
 
     async def _recover_and_serve(self, dsn: str) -> None:
         leadership = await self._lead(dsn)
-        store, spool, recovered, tables = await _once_available(lambda: self._open_store(dsn))
+        store, spool, recovered, tables = await once_available(lambda: self._open_store(dsn))
         self._resources.callback(spool.close)
         self._resources.push_async_callback(store.close)
         leadership.began(recovered.start_number)
@@ -222,7 +221,7 @@ class Application:
             times=LeaderTimes(self._settings.takeover_seconds),
         )
         self._resources.push_async_callback(leadership.close)
-        await _once_available(leadership.acquire)
+        await once_available(leadership.acquire)
         self._lifecycle.enter(Phase.RECOVERING)
         self._watch("leadership", leadership.keep())
         return leadership
@@ -336,15 +335,3 @@ async def run_application(settings: Settings, stop: asyncio.Event, say: Callable
             keep_freed_memory()
             say(f"evs ready {application.address}")
             await application.run_until(stop)
-
-
-async def _once_available(attempt: Callable[[], Awaitable[T]]) -> T:
-    """What ``attempt`` returns, as soon as the database lets it."""
-    wait_seconds = 0.1
-    while True:
-        try:
-            return await attempt()
-        except StoreUnavailable as error:
-            log.warning("not serving yet: %s; trying again", error.message)
-        await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311 -- jitter, not a secret
-        wait_seconds = min(2 * wait_seconds, RETRY_SECONDS_MAX)

@@ -7,12 +7,19 @@ different here: whoever waits decides. A failed assertion is a bug, and ends the
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
 
+from evs_server.errors import LogUnavailable, StoreUnavailable
 from evs_server.rpc_status import end_process
 
 log = logging.getLogger(__name__)
+
+RETRY_SECONDS: Final = 0.1
+RETRY_SECONDS_MAX: Final = 5.0
+
+T = TypeVar("T")
 
 
 class Works:
@@ -47,6 +54,18 @@ class Works:
         """What the first one that fails raises; waits for it."""
         return await asyncio.shield(self._failure)
 
+    async def unless_failed(self, work: Awaitable[object]) -> None:
+        """Return once ``work`` has; raises the failure of all if that comes first, and ``work`` is cancelled then."""
+        waiting, failing = asyncio.ensure_future(work), asyncio.ensure_future(self.failure())
+        futures: set[asyncio.Future[Any]] = {waiting, failing}
+        try:
+            await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+            if failing.done():
+                raise failing.result()
+        finally:
+            waiting.cancel()
+            failing.cancel()
+
     async def stop(self, seconds: float) -> None:
         """Cancel all, and return once they have ended; those that do not, in time, are told of and left alone."""
         tasks = tuple(self._tasks)
@@ -68,3 +87,15 @@ async def _unless_broken(name: str, work: Coroutine[Any, Any, None]) -> None:
         await work
     except AssertionError:
         end_process(name)
+
+
+async def once_available(attempt: Callable[[], Awaitable[T]]) -> T:
+    """What ``attempt`` returns, as soon as the database and the log let it."""
+    wait_seconds = RETRY_SECONDS
+    while True:
+        try:
+            return await attempt()
+        except (StoreUnavailable, LogUnavailable) as error:
+            log.warning("not serving yet: %s; trying again", error.message)
+        await asyncio.sleep(wait_seconds * random.uniform(0.5, 1.0))  # noqa: S311 -- jitter, not a secret
+        wait_seconds = min(2 * wait_seconds, RETRY_SECONDS_MAX)

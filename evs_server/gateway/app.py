@@ -19,7 +19,7 @@ from evs_server.access.servers import check, serving
 from evs_server.clock import Clock, SystemClock
 from evs_server.config import Settings
 from evs_server.engine import SessionCalendar
-from evs_server.errors import ConfigError, LogUnavailable, StoreUnavailable
+from evs_server.errors import ConfigError, StoreUnavailable
 from evs_server.fanout.hub import Hub
 from evs_server.gateway.accounts import Accounts
 from evs_server.gateway.admin import GatewayAdminServicer
@@ -41,7 +41,7 @@ from evs_server.store.database import Database
 from evs_server.store.growth import DisplayNames, SessionCloses
 from evs_server.store.journal import KeptJournal, claim_log, read_journal
 from evs_server.telemetry.exposition import Watched, exposed
-from evs_server.works import Works
+from evs_server.works import Works, once_available
 
 log = logging.getLogger(__name__)
 
@@ -83,13 +83,15 @@ class Gateway:
 
     async def __aenter__(self) -> Self:
         check(self._settings, self._clock)
+        if self._settings.database_url is None:
+            raise ConfigError("EVS_DATABASE_URL: a gateway uses the PostgreSQL that its shards do; set its URL")
+        dsn = self._settings.database_url.get_secret_value()
         self._works = Works()
         async with self._resources:
             opened = await self._resources.enter_async_context(open_log(self._settings, self._name))
-            database = await self._open_database()
             await self._resources.enter_async_context(self._listening())
             self._works.start("log", opened.run())
-            self._works.start("gateway", self._begin(opened, database))
+            self._works.start("gateway", self._begin(opened, dsn))
             self._resources = self._resources.pop_all()
         return self
 
@@ -101,27 +103,13 @@ class Gateway:
 
     async def wait_ready(self) -> None:
         """Return once calls are served; raises what ended the gateway before."""
-        await self._unless_failed(self._ready.wait())
+        await self._works.unless_failed(self._ready.wait())
 
     async def run_until(self, stop: asyncio.Event) -> None:
         """Return once ``stop`` is set; raises what ended the gateway before."""
-        await self._unless_failed(stop.wait())
+        await self._works.unless_failed(stop.wait())
 
     # --- starting ------------------------------------------------------------------------------------------------
-
-    async def _open_database(self) -> Database:
-        if self._settings.database_url is None:
-            raise ConfigError("EVS_DATABASE_URL: a gateway uses the PostgreSQL that its shards do; set its URL")
-        dsn = self._settings.database_url.get_secret_value()
-        while True:
-            try:
-                database = await Database.open(dsn)
-            except StoreUnavailable as error:
-                log.warning("%s; trying again", error.message)
-                await asyncio.sleep(AGAIN_SECONDS)
-            else:
-                self._resources.push_async_callback(database.close)
-                return database
 
     @contextlib.asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
@@ -140,7 +128,10 @@ class Gateway:
         admin_pb2_grpc.add_AdminServiceServicer_to_server(self._admin, server)
         self._health.add_to(server)
 
-    async def _begin(self, opened: Log, database: Database) -> None:
+    async def _begin(self, opened: Log, dsn: str) -> None:
+        # While the database is away, callers are told so, and the gateway can be stopped.
+        database = await once_available(lambda: Database.open(dsn))
+        self._resources.push_async_callback(database.close)
         hub, owners = Hub(), Owners(opened.asks, self._clock, self.progress)
         accounts = Accounts(self._table, owners)
         hearing = Hearing(self._table, hub, self.progress, owners, self._clock)
@@ -159,14 +150,14 @@ class Gateway:
             leaderboard.note_session(self._table.session_start_ms)
 
         kept = await self._kept_journal(database)
-        await claim_log(database, opened.cluster_id)
+        await once_available(lambda: claim_log(database, opened.cluster_id))
         self._journal.restore(kept.watermarks, kept.kept_position, kept.lowest_position)
         async with opened.news.hear(hear):
             self._works.start("journal", inlet.follow())
             self._works.start("signs of life", inlet.tell_of_life())
             self._works.start("newest values", hearing.run())
             self._works.start("leaderboard", leaderboard.run())
-            await inlet.followed_to(await self._last_position(opened))
+            await inlet.followed_to(await once_available(opened.events.last_position))
             await hearing.complete.wait()
             await self.progress.all_heard.wait()
             self._lifecycle.enter(Phase.SERVING)
@@ -190,14 +181,6 @@ class Gateway:
                 told = True
             await asyncio.sleep(AGAIN_SECONDS)
 
-    async def _last_position(self, opened: Log) -> int:
-        while True:
-            try:
-                return await opened.events.last_position()
-            except LogUnavailable as error:
-                log.warning("not serving yet: %s; trying again", error.message)
-                await asyncio.sleep(AGAIN_SECONDS)
-
     async def _look_after(self) -> None:
         reasons: list[str] = []
         while self._lifecycle.phase is Phase.SERVING:
@@ -208,17 +191,6 @@ class Gateway:
                 log.warning("this gateway is ready again")
             await self._health.tell()
             await asyncio.sleep(HEALTH_SECONDS)
-
-    async def _unless_failed(self, work: Any) -> None:
-        waiting: asyncio.Future[Any] = asyncio.ensure_future(work)
-        failure = asyncio.ensure_future(self._works.failure())
-        try:
-            await asyncio.wait({waiting, failure}, return_when=asyncio.FIRST_COMPLETED)
-            if failure.done():
-                raise failure.result()
-        finally:
-            waiting.cancel()
-            failure.cancel()
 
 
 async def run_gateway(settings: Settings, stop: asyncio.Event, say: Callable[[str], None]) -> None:

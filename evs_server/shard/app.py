@@ -11,15 +11,15 @@ import gc
 import logging
 import os
 import platform
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, Self, TypeVar
+from collections.abc import Callable
+from typing import Final, Self, TypeVar
 from uuid import uuid4
 
 from evs_server.clock import Clock, SystemClock
 from evs_server.cluster.shards import KEEPER
 from evs_server.config import Settings
 from evs_server.engine import SessionCalendar
-from evs_server.errors import ConfigError, Fenced, LogUnavailable, StoreUnavailable
+from evs_server.errors import ConfigError, Fenced, StoreUnavailable
 from evs_server.heap import keep_freed_memory
 from evs_server.lifecycle import Lifecycle, Phase
 from evs_server.log import Log, open_log
@@ -44,11 +44,10 @@ from evs_server.store.partitions import keep_partitions, make_partitions
 from evs_server.store.postgres import PostgresStore
 from evs_server.store.thinning import keep_thin
 from evs_server.telemetry.exposition import Watched, exposed
-from evs_server.works import Works
+from evs_server.works import Works, once_available
 
 log = logging.getLogger(__name__)
 
-AGAIN_SECONDS: Final = 0.5
 DRAIN_SECONDS: Final = 8.0
 """What giving up everything may take at the end; an orderly end takes no longer than that of ``evs serve``."""
 REST_SECONDS: Final = 2.0
@@ -111,18 +110,18 @@ class ShardProcess:
 
     async def wait_ready(self) -> None:
         """Return once this worker has its share; raises what ended it before."""
-        await self._unless_failed(self._ready.wait())
+        await self._works.unless_failed(self._ready.wait())
 
     async def run_until(self, stop: asyncio.Event) -> None:
         """Return once ``stop`` is set; raises what ended the worker before."""
-        await self._unless_failed(stop.wait())
+        await self._works.unless_failed(stop.wait())
 
     # --- starting ------------------------------------------------------------------------------------------------
 
     async def _begin(self, opened: Log, dsn: str) -> None:
-        database = await _once_available(lambda: self._open_database(dsn))
+        database = await once_available(lambda: self._open_database(dsn))
         self._resources.push_async_callback(database.close)
-        await _once_available(lambda: claim_log(database, opened.cluster_id))
+        await once_available(lambda: claim_log(database, opened.cluster_id))
         self._ownership = ownership = Ownership(
             dsn,
             name=self.name,
@@ -131,7 +130,7 @@ class ShardProcess:
             times=LeaderTimes(self._settings.takeover_seconds),
         )
         self._resources.push_async_callback(ownership.close)
-        await _once_available(ownership.join)
+        await once_available(ownership.join)
         self._works.start("ownership", ownership.keep())
         realized = RealizedColumns(database)
         common = Common(
@@ -212,17 +211,6 @@ class ShardProcess:
             log.warning("PostgreSQL does not answer: what this worker owns is free once it has noticed that it ended")
         await self.worker.stop(DRAIN_SECONDS)
 
-    async def _unless_failed(self, work: Awaitable[object]) -> None:
-        waiting, failing = asyncio.ensure_future(work), asyncio.ensure_future(self._works.failure())
-        futures: set[asyncio.Future[Any]] = {waiting, failing}
-        try:
-            await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-            if failing.done():
-                raise failing.result()
-        finally:
-            waiting.cancel()
-            failing.cancel()
-
 
 async def run_shard(settings: Settings, stop: asyncio.Event, say: Callable[[str], None]) -> None:
     """
@@ -240,13 +228,3 @@ async def run_shard(settings: Settings, stop: asyncio.Event, say: Callable[[str]
             keep_freed_memory()
             say(f"evs shard ready {process.name}")
             await process.run_until(stop)
-
-
-async def _once_available(attempt: Callable[[], Awaitable[T]]) -> T:
-    """What ``attempt`` returns, as soon as the database and the log let it."""
-    while True:
-        try:
-            return await attempt()
-        except (StoreUnavailable, LogUnavailable) as error:
-            log.warning("not serving yet: %s; trying again", error.message)
-        await asyncio.sleep(AGAIN_SECONDS)
