@@ -225,7 +225,7 @@ def place_position(tables: Tables, account_row: int, symbol_row: int) -> int:
     last = symbol.int32[_LAST_SEGMENT, symbol_row]
     if last == NO_ROW or segment.int32[last, USED] == segment.int32[last, _SIZE]:
         size = _segment_size(symbol.int32[_HOLDER_COUNT, symbol_row])
-        if position.tally[0] + size > position.int32.shape[1] or segment.tally[0] == len(segment.int32):
+        if position.tally[0] + size > position.tally[1] or segment.tally[0] == segment.tally[1]:
             return NO_ROW
         last = _open_segment(position, symbol, segment, symbol_row, size)
     row = segment.int32[last, FIRST_ROW] + segment.int32[last, USED]

@@ -16,13 +16,16 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
+from evs_server.engine import pages
 from evs_server.engine.compiled import tuple_of
 from evs_server.model import BoolArray, Int32Array, Int64Array
 
 NO_ROW: Final = -1
 _FIRST_CAPACITY: Final = 64
-_DOUBLED_UP_TO: Final = 65_536
-"""Rows up to which a table grows by doubling, and by a quarter beyond: spare rows are memory, too."""
+_SMALL: Final = 65_536
+"""Rows up to which a table grows by doubling, and moves. Beyond, it grows by a quarter, and stays where it is."""
+_ROWS_MAX: Final = 2**31 - 1
+"""Other tables name rows in int32."""
 _LINE_BYTES: Final = 64
 """What a processor fetches at a time."""
 
@@ -35,7 +38,7 @@ class Blocks(NamedTuple):
         int64: The block of all int64 columns: ``[column, row]``, or ``[row, column]`` where rows lie together.
         int32: The same of int32.
         flag: The same of bool.
-        tally: How many rows have been given, as an array of one.
+        tally: How many rows have been given, and for how many there is room; blocks may reach beyond.
     """
 
     int64: npt.NDArray[np.int64]
@@ -56,7 +59,7 @@ class Table:
     than ``count``: slice with ``[:count]`` before working on all rows.
 
     Attributes:
-        blocks: Its columns and its count for kernels; others once the table has grown.
+        blocks: Its columns and its count for kernels; others once the table has moved.
     """
 
     by_row: ClassVar[bool] = False
@@ -64,9 +67,9 @@ class Table:
     _element: ClassVar[dict[object, type]] = {Int64Array: np.int64, Int32Array: np.int32, BoolArray: np.bool_}
 
     def __init__(self) -> None:
-        self._tally = np.zeros(1, np.int64)
-        self._capacity = 0
-        self._allocate(_FIRST_CAPACITY)
+        self._tally = np.zeros(2, np.int64)
+        self._room = 0
+        self.reserve(_FIRST_CAPACITY)
 
     @property
     def count(self) -> int:
@@ -76,7 +79,7 @@ class Table:
     @property
     def capacity(self) -> int:
         """How many rows there is room for."""
-        return self._capacity
+        return self._tally.item(1)
 
     @classmethod
     def at(cls, name: str) -> int:
@@ -92,43 +95,68 @@ class Table:
 
     def reserve(self, row_count: int) -> None:
         """Have room for so many rows in all."""
-        if row_count > self._capacity:
-            grown = self._capacity * 2 if self._capacity < _DOUBLED_UP_TO else self._capacity * 5 // 4
-            self._allocate(max(row_count, grown))
+        known = self.capacity
+        if row_count <= known:
+            return
+        capacity = max(row_count, known * 2 if known < _SMALL else known * 5 // 4)
+        if capacity > self._room:
+            self._move(capacity)
+        self._tally[1] = capacity
 
-    def _allocate(self, capacity: int) -> None:
-        int64, int32, flag = (self._grown(hint, capacity) for hint in self._element)
+    def _move(self, capacity: int) -> None:
+        """Have blocks with room for so many rows, or for all that could ever be."""
+        room = self._rows_that_could_be(capacity)
+        try:
+            blocks = [self._block(hint, room) for hint in self._element]
+        except OSError:
+            # A system that promises no memory it does not have: what is there has to move now and then.
+            room = capacity
+            blocks = [self._block(hint, room) for hint in self._element]
+        for hint, block in zip(self._element, blocks, strict=True):
+            for index, name in enumerate(self._names(hint)):
+                column = block[:, index] if self.by_row else block[index]
+                if self._room:
+                    # Not the spare rows: copied, they would become memory.
+                    column[: self.count] = getattr(self, name)[: self.count]
+                setattr(self, name, column)
+        int64, int32, flag = blocks
         self.blocks = Blocks(int64, int32, flag, self._tally)
-        self._capacity = capacity
+        self._room = room
 
-    def _grown(self, hint: object, capacity: int) -> npt.NDArray[Any]:
-        """The columns of one element type, with what they hold, and with more room."""
-        names = self._names(hint)
-        block = self._block(len(names), capacity, self._element[hint])
-        for index, name in enumerate(names):
-            column = block[:, index] if self.by_row else block[index]
-            if self._capacity:
-                # Not the spare rows: copied, they would become memory.
-                column[: self.count] = getattr(self, name)[: self.count]
-            setattr(self, name, column)
-        return block
+    @classmethod
+    def _rows_that_could_be(cls, capacity: int) -> int:
+        if capacity <= _SMALL:
+            return capacity
+        row_bytes = sum(cls._width(hint) * np.dtype(element).itemsize for hint, element in cls._element.items())
+        return max(capacity, min(pages.rows_in_memory(row_bytes), _ROWS_MAX))
 
     @classmethod
     def _names(cls, hint: object) -> list[str]:
         return [name for name, its in get_type_hints(cls).items() if its == hint]
 
     @classmethod
-    def _block(cls, column_count: int, capacity: int, element: type) -> npt.NDArray[Any]:
-        if not cls.by_row:
-            return np.zeros((column_count, capacity), element)
+    def _width(cls, hint: object) -> int:
+        """Columns of one element type, with those that nothing is in."""
+        count, columns_a_line = len(cls._names(hint)), _LINE_BYTES // np.dtype(cls._element[hint]).itemsize
         # A row must not begin in the middle of a line: it would take one more to read.
-        columns_a_line = _LINE_BYTES // np.dtype(element).itemsize
-        width = column_count
-        if column_count > columns_a_line // 2:
-            width = -(-column_count // columns_a_line) * columns_a_line
-        block: npt.NDArray[Any] = np.zeros(width * capacity + columns_a_line, element)
-        skipped = -block.ctypes.data % _LINE_BYTES // block.itemsize
-        return block[skipped : skipped + width * capacity].reshape(capacity, width)
+        return -(-count // columns_a_line) * columns_a_line if cls.by_row and count > columns_a_line // 2 else count
+
+    @classmethod
+    def _block(cls, hint: object, room: int) -> npt.NDArray[Any]:
+        """
+        Zeros for all columns of one element type.
+
+        Raises:
+            OSError: If there is no address space for so many rows.
+        """
+        element, width = cls._element[hint], cls._width(hint)
+        shape = (room, width) if cls.by_row else (width, room)
+        if room > _SMALL and width and pages.GROW_IN_PLACE:
+            return pages.zeros(room * width, element).reshape(shape)
+        spare = _LINE_BYTES // np.dtype(element).itemsize if cls.by_row else 0
+        block: npt.NDArray[Any] = np.zeros(width * room + spare, element)
+        skipped = -block.ctypes.data % _LINE_BYTES // block.itemsize if spare else 0
+        return block[skipped : skipped + width * room].reshape(shape)
 
 
 class Accounts(Table):

@@ -1,15 +1,22 @@
 """Rows and the ways between them: nothing is lost or moved when tables and indexes grow."""
 
+import mmap
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evs_server.engine import pages
 from evs_server.engine.book import Book
 from evs_server.engine.index import IdIndex
 from evs_server.engine.tables import NO_ROW, Accounts, Positions, Symbols, Table
 from tests.builders import int64
 
+GROWS_IN_PLACE = pytest.mark.skipif(not pages.GROW_IN_PLACE, reason="tables of this system move as they grow")
 KINDS = [Accounts, Positions, Symbols]
 
 
@@ -52,6 +59,45 @@ def test_tables_beyond_a_size_grow_by_a_quarter() -> None:
     assert 125_000 == table.capacity
 
 
+@GROWS_IN_PLACE
+def test_a_large_table_grows_where_it_is() -> None:
+    """Nobody waits for millions of rows to be moved, and what kernels have in hand stays right."""
+    table = Positions()
+    table.extend(70_000)
+    table.quantity_bp[69_999] = 42
+    blocks = table.blocks
+    table.extend(200_000)
+    assert blocks is table.blocks
+    assert (42, 270_000) == (table.quantity_bp[69_999], blocks.tally[0])
+    assert 270_000 <= table.capacity == blocks.tally[1] < blocks.int64.shape[1]
+
+
+def test_a_large_table_moves_where_the_system_promises_no_more_memory_than_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(count: int, element: type) -> npt.NDArray[Any]:
+        if count * np.dtype(element).itemsize > 2**30:
+            raise OSError("[Errno 12] Cannot allocate memory")
+        return np.zeros(count, element)
+
+    monkeypatch.setattr(pages, "zeros", refuse)
+    table = Positions()
+    table.extend(70_000)
+    table.quantity_bp[69_999] = 42
+    table.extend(200_000)
+    assert (42, 0, 270_000) == (table.quantity_bp[69_999], table.quantity_bp[70_000], table.capacity)
+
+
+@GROWS_IN_PLACE
+def test_spare_rows_of_a_large_table_are_no_memory() -> None:
+    """Address space is: as much as the machine's memory."""
+    before = resident_bytes()
+    table = Positions()
+    table.extend(70_000)
+    assert table.blocks.int64.nbytes > 2**30
+    assert resident_bytes() - before < 100 * 2**20
+
+
 # --- ids -------------------------------------------------------------------------------------------------------
 
 
@@ -63,6 +109,10 @@ def test_an_index_finds_what_was_put_and_nothing_else(ids: list[int], others: li
     assert list(range(len(ids))) == index.find(int64(*ids)).tolist()
     expected = [ids.index(each) if each in ids else NO_ROW for each in others]
     assert expected == index.find(int64(*others)).tolist()
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
 # --- positions ---------------------------------------------------------------------------------------------------
