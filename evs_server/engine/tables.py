@@ -10,6 +10,7 @@ lie row by row: a valuation reads most of an account, and few of them. Positions
 of their numbers, and all holders of a symbol, whose rows are neighbours (``book``).
 """
 
+from functools import cache
 from typing import Any, ClassVar, Final, NamedTuple, get_type_hints
 
 import numpy as np
@@ -131,8 +132,9 @@ class Table:
         return max(capacity, min(pages.rows_in_memory(row_bytes), _ROWS_MAX))
 
     @classmethod
-    def _names(cls, hint: object) -> list[str]:
-        return [name for name, its in get_type_hints(cls).items() if its == hint]
+    @cache
+    def _names(cls, hint: object) -> tuple[str, ...]:
+        return tuple(name for name, its in get_type_hints(cls).items() if its == hint)
 
     @classmethod
     def _width(cls, hint: object) -> int:

@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
+_MERGED_AT_ONCE_BYTES: Final = 256 * 2**10
+"""Flushes of more bytes are merged in a thread, where sorting them holds up nobody."""
+
 
 @dataclass(frozen=True, slots=True)
 class BacklogLimits:
@@ -120,6 +123,7 @@ class Backlog:
         self._thread: Final = ThreadPoolExecutor(1, "spool") if spool is not None else None
         self._in_flight: Batch | None = None
         self._in_flight_records = 0  # of the spool; 0 if it came straight from memory and is nowhere else
+        self._merging: list[Batch] = []  # they become the batch in flight
         self._on_disk: deque[_OnDisk] = deque()
         self._on_disk_rows = 0
         self._spooling: list[Batch] = []
@@ -140,18 +144,19 @@ class Backlog:
     @property
     def flush_count(self) -> int:
         """Flushes not known to be committed, wherever they wait; merged ones count once."""
-        return (self._in_flight is not None) + len(self._on_disk) + len(self._spooling) + len(self._queue)
+        in_flight = (self._in_flight is not None) + len(self._merging)
+        return in_flight + len(self._on_disk) + len(self._spooling) + len(self._queue)
 
     @property
     def row_count(self) -> int:
         """Their rows."""
-        in_flight = self._in_flight.rows if self._in_flight else 0
+        in_flight = self._in_flight.rows if self._in_flight else sum(each.rows for each in self._merging)
         return in_flight + self._on_disk_rows + sum(each.rows for each in self._spooling) + self._queue_rows
 
     @property
     def unsafe_flush_count(self) -> int:
         """Those of them that would be lost with this process."""
-        in_flight = self._in_flight is not None and not self._in_flight_records
+        in_flight = 0 if self._in_flight_records else (self._in_flight is not None) + len(self._merging)
         return in_flight + len(self._spooling) + len(self._queue)
 
     @property
@@ -183,7 +188,7 @@ class Backlog:
         """What has waited longest."""
         if self._in_flight is not None:
             return self._in_flight
-        waiting: Sequence[Batch | _OnDisk] = self._on_disk or self._spooling or self._queue
+        waiting: Sequence[Batch | _OnDisk] = self._merging or self._on_disk or self._spooling or self._queue
         return waiting[0] if waiting else None
 
     # --- in and out ----------------------------------------------------------------------------------------------
@@ -214,7 +219,7 @@ class Backlog:
                 # What goes to disk is older than what is in memory, and must not be overtaken.
                 await self._append_ended()
             elif self._queue:
-                self._in_flight = self._take()
+                self._in_flight = await self._take()
             else:
                 return None
         return self._in_flight
@@ -273,12 +278,12 @@ class Backlog:
 
     def _start_append(self) -> None:
         """Begin to move what waits in memory to the spool, behind the batch in flight if that is not there yet."""
-        in_flight = self._in_flight
+        in_flight = self._merging if self._in_flight is None else [self._in_flight]
         self._spooling = list(self._queue)
         self._queue.clear()
         self._queue_rows = self._queue_size = 0
         # Only a batch that came straight from memory is not in the spool, and then nothing else is either.
-        first = [in_flight] if in_flight is not None and not self._in_flight_records else []
+        first = [] if self._in_flight_records else in_flight
         flushes = [Spooled(batch.first_number, batch.flush) for batch in (*first, *self._spooling)]
         assert self._thread is not None
         assert self._spool is not None
@@ -323,13 +328,19 @@ class Backlog:
         self._in_flight_records = count
         return Batch(spooled.flush, spooled.first_number, rows, size, oldest.offered_at, oldest.offered_ms)
 
-    def _take(self) -> Batch:
+    async def _take(self) -> Batch:
         """The oldest in memory, merged."""
         count, rows, size = self._portion(self._queue)
-        batches = [self._queue.popleft() for _ in range(count)]
+        batches = self._merging = [self._queue.popleft() for _ in range(count)]
         self._queue_rows -= rows
         self._queue_size -= size
-        return replace(batches[0], flush=merge([batch.flush for batch in batches]), rows=rows, size=size)
+        flushes = [batch.flush for batch in batches]
+        if count == 1 or size <= _MERGED_AT_ONCE_BYTES:
+            merged = merge(flushes)
+        else:
+            merged = await asyncio.get_running_loop().run_in_executor(None, merge, flushes)
+        self._merging = []
+        return replace(batches[0], flush=merged, rows=rows, size=size)
 
     def _portion(self, waiting: Iterable[Batch | _OnDisk]) -> tuple[int, int, int]:
         """How many of the oldest make one batch, their rows and bytes: as the bounds allow, and at least one."""

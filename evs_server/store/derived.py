@@ -4,7 +4,7 @@ The two ``realized_pnl`` columns that we add to the exchange's tables, refreshed
 Lives here: which accounts are due, and in which portions. Not here: the statements (``queries.sql``). Touches the
 network through ``Database``.
 
-AccountService must never wait for us: a portion is small, its transaction is one statement, rows are locked in the
+AccountService must never wait for us: a portion is small, its transaction is its one statement, rows are locked in the
 order of their ids, and a row that someone else holds is left for later. The values come from our own tables, so being
 late, or doing it twice, changes nothing; and when more accounts are due than can be remembered, all are gone through.
 """
@@ -129,7 +129,7 @@ class RealizedColumns:
         self._sweep_due = False  # a flush may ask for another round while this one is under way
         try:
             while after is not None and self._tables:
-                async with self._database.transaction("list accounts") as connection:
+                async with self._database.connection("list accounts") as connection:
                     rows = await connection.fetch(QUERIES["next_accounts"], after, PORTION_ACCOUNTS)
                 portion = [row["account_id"] for row in rows]
                 skipped |= await self._refresh(portion) if portion else set()
@@ -145,7 +145,7 @@ class RealizedColumns:
         skipped: set[int] = set()
         for table, query in list(self._tables.items()):
             try:
-                async with self._database.transaction(f"refresh {table}.realized_pnl") as connection:
+                async with self._database.connection(f"refresh {table}.realized_pnl") as connection:
                     skipped |= {row["account_id"] for row in await connection.fetch(QUERIES[query], account_ids)}
             except StoreUnavailable as error:
                 if not isinstance(error.__cause__, asyncpg.UndefinedColumnError | asyncpg.InsufficientPrivilegeError):

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 
 from evs_server.errors import StoreUnavailable
 from evs_server.model import Flush
+from evs_server.store import backlog
 from evs_server.store.database import Database
 from evs_server.store.embedded import EmbeddedPostgres
 from evs_server.store.memory import Fault, MemoryStore
+from evs_server.store.merge import merge
 from evs_server.store.migrate import migrate
 from evs_server.store.postgres import PostgresStore
 from evs_server.store.spool import Spool, Spooled
@@ -113,6 +116,41 @@ async def test_what_cannot_wait_in_memory_goes_to_disk_and_comes_back_in_order(f
         statistics.committed_row_count,
     )
     assert statistics.drained_flush_count == statistics.spooled_flush_count >= 195
+    bench.writer.close()
+
+
+async def test_flushes_that_are_being_merged_go_to_disk_before_those_behind_them(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large ones are merged in a thread; offers go on, and nothing is out of order or counted twice."""
+    began, go, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
+
+    def merged_late(flushes: Sequence[Flush]) -> Flush:
+        loop.call_soon_threadsafe(began.set)
+        assert go.wait(SECONDS)
+        return merge(flushes)
+
+    monkeypatch.setattr(backlog, "_MERGED_AT_ONCE_BYTES", 0)
+    monkeypatch.setattr(backlog, "merge", merged_late)
+    store = MemoryStore()
+    await store.recover()
+    bench = Bench(store, SMALL, spool=folder.open())
+    bench.writer.offer(a_tick(1))
+    bench.writer.offer(a_tick(2))
+    async with bench.running():
+        await asyncio.wait_for(began.wait(), SECONDS)
+        for number in range(3, 30):
+            bench.writer.offer(a_tick(number))
+        await appended(bench)
+        statistics = bench.writer.statistics()
+        assert (58, 29) == (statistics.waiting_row_count, statistics.waiting_flush_count)
+        assert folder.spool is not None
+        assert [1, 2, 3] == [each.flush.number for each in folder.spool.read(3)]
+        go.set()
+        assert 0 == await bench.drained()
+    assert list(range(1, 30)) == [row.version for row in store.tables.rows]
+    statistics = bench.writer.statistics()
+    assert (0, 58, 0) == (statistics.spool_flush_count, statistics.committed_row_count, statistics.waiting_row_count)
     bench.writer.close()
 
 
