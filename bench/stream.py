@@ -63,12 +63,11 @@ SHAPES = (
 
 
 async def main(rounds: int = ROUNDS) -> list[Result]:
-    """Measure each shape to applied, the largest to durable as well; the results."""
+    """Measure each shape, to applied and to durable; the results."""
     async with _servers() as (lines, bare, durable):
         results = [await _case(shape, lines, bare, rounds) for shape in SHAPES]
-        largest = SHAPES[2]
-        results.append(await _case(largest, lines, bare, rounds, until_durable=durable))
-        results.append(await _against_decoding(largest, lines, rounds))
+        results += [await _case(shape, lines, bare, rounds, until_durable=durable) for shape in SHAPES]
+        results.append(await _against_decoding(SHAPES[2], lines, rounds))
     [headline] = [each for each in results if each.name == HEADLINE]
     return [replace(headline, name="stream/decode"), *results]
 

@@ -3,7 +3,8 @@ One browser's socket: a task that reads it, a task that writes it, and the sessi
 
 Lives here: waiting, deadlines, closing. Not here: any decision (``session``), JSON (``frames``). Each socket has a
 writer of its own, which takes one frame at a time: a slow reader holds up nobody, and gets the newest value once it can
-take one. A value that comes while the writer sleeps, to a socket that has room, is sent at once without waking it.
+take one. What is due while the writer sleeps, and fits into the room that the socket has, is written at once: without
+waking the writer, and as whole frames of our own making (``framing``), since no message is half sent then.
 """
 
 import asyncio
@@ -11,16 +12,17 @@ from collections.abc import Iterator
 from math import inf
 from typing import Final
 
-from websockets.asyncio.server import ServerConnection, broadcast
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
 from evs_server.bridge.frames import CloseCode
+from evs_server.bridge.framing import Change, text_frame
 from evs_server.bridge.metrics import Traffic
 from evs_server.bridge.policy import FRAGMENT_BYTES, WRITE_BYTES_MAX, Policy
 from evs_server.bridge.reads import Reads
 from evs_server.bridge.session import Close, Demand, Follow, Read, Session, Unfollow
 from evs_server.bridge.upstream import Upstream
-from evs_server.bridge.values import EquityValue
 from evs_server.clock import Clock
 
 FRAME_HEADER_BYTES: Final = 14
@@ -55,6 +57,7 @@ class Connection:
         traffic: Traffic,
     ) -> None:
         self._websocket = websocket
+        self._transport = websocket.transport
         self._session = session
         self._upstream = upstream
         self._reads = reads
@@ -81,11 +84,18 @@ class Connection:
 
     # --- the upstream's reader -----------------------------------------------------------------------------------
 
-    def deliver(self, value: EquityValue) -> None:
-        """Take a value."""
-        self._session.deliver(value)
-        if not self._push():
-            self._changed.set()
+    def deliver(self, change: Change) -> None:
+        """Take a value, which others may be given, too."""
+        if (
+            self._sleeps
+            and self._has_room(PUSH_BYTES_MAX)
+            and self._session.passes(change.value, self._clock.monotonic())
+        ):
+            # What is due next is due when it was before: the alarm stands.
+            self._send_at_once(change.text(), len(change.frame))
+            return
+        self._session.deliver(change.value)
+        self._push_or_wake()
 
     def set_stale(self, since_ms: int) -> None:
         """EVS cannot be heard since a unix time in milliseconds."""
@@ -102,6 +112,10 @@ class Connection:
         self._session.end(code, reason)
         self._changed.set()
 
+    def _push_or_wake(self) -> None:
+        if not self._push():
+            self._changed.set()
+
     def _push(self) -> bool:
         """True if nothing is left for the writer, which sleeps: to wake it would cost as much as the frame does."""
         if not self._sleeps or self._session.owes_answer:
@@ -111,9 +125,15 @@ class Connection:
             if frame is None:
                 self._keep_alarm()
                 return self._session.close is None
-            self._count(frame)
-            broadcast((self._websocket,), frame, text=True)
+            self._send_at_once(text_frame(frame), len(frame))
         return False
+
+    def _send_at_once(self, text: bytes, byte_count: int) -> None:
+        """Write a frame with its header, whose JSON has so many bytes; no writer is under way, and there is room."""
+        self._count(byte_count)
+        # After a close nothing may follow (RFC 6455 5.5.1).
+        if self._websocket.state is State.OPEN:
+            self._transport.write(text)
 
     # --- the socket ----------------------------------------------------------------------------------------------
 
@@ -159,7 +179,7 @@ class Connection:
         """Send all that is due; how to close the socket, if it has come to that."""
         self._changed.clear()
         while (frame := self._session.take(self._clock.monotonic())) is not None:
-            self._count(frame)
+            self._count(len(frame))
             if self._has_room(len(frame)):
                 await self._websocket.send(frame, text=True)
                 continue
@@ -189,13 +209,13 @@ class Connection:
             patience.reschedule(loop.time() + self._policy.send_s)
             yield frame[start : start + FRAGMENT_BYTES]
 
-    def _count(self, frame: bytes) -> None:
+    def _count(self, byte_count: int) -> None:
         self._traffic.sent_count += 1
-        self._traffic.sent_bytes += len(frame)
+        self._traffic.sent_bytes += byte_count
 
     def _has_room(self, byte_count: int) -> bool:
         """True if a frame will be taken without waiting: then its deadline, a timer each time, can be spared."""
-        waiting = self._websocket.transport.get_write_buffer_size()
+        waiting = self._transport.get_write_buffer_size()
         return waiting + byte_count + FRAME_HEADER_BYTES <= WRITE_BYTES_MAX
 
     async def _wait(self) -> None:
@@ -217,7 +237,7 @@ class Connection:
     def _set_alarm(self, due: float) -> None:
         def ring() -> None:
             self._alarm_at = inf
-            self._changed.set()
+            self._push_or_wake()
 
         self._alarm_at = due
         self._alarm = asyncio.get_running_loop().call_later(due - self._clock.monotonic(), ring)
@@ -228,4 +248,4 @@ class Connection:
                 await self._websocket.close(close.code, close.reason)
         except TimeoutError:
             # The other end takes nothing, not even the close.
-            self._websocket.transport.abort()
+            self._transport.abort()

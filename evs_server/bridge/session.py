@@ -9,6 +9,8 @@ clock that never steps back.
     receive(message, now)    the browser sent        answers, demands
     fulfil(read, outcome)    a demanded read is in   one answer
     deliver(value)           EVS has a new value     a frame, now or at the next push time
+    passes(value, now)       the same, if nothing    the value's frame, which others are sent, too
+                             else is to be sent
     set_stale / set_live     EVS lost, found again   a status frame
     end(code, reason)        whoever runs us         the close
 
@@ -19,11 +21,13 @@ Invariants: one pending value at most, the newest; versions only grow; a browser
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Final, Protocol
+from math import inf
+from typing import Final
 
 from evs_server.bridge import frames, requests
 from evs_server.bridge.frames import CloseCode
 from evs_server.bridge.policy import ANSWERS_QUEUED_MAX, CLOSE_REASON_BYTES_MAX, WRITE_BYTES_MAX, Policy
+from evs_server.bridge.ports import Door
 from evs_server.bridge.rates import Rates
 from evs_server.bridge.requests import (
     Authenticate,
@@ -38,45 +42,6 @@ from evs_server.bridge.requests import (
 )
 from evs_server.bridge.values import EquityValue, Failure, Outcome
 from evs_server.errors import InvalidRequest, Overloaded, Unauthenticated
-
-
-class Grant(Protocol):
-    """What a good token gives."""
-
-    @property
-    def account_id(self) -> int:
-        """The one account its bearer may see."""
-        ...
-
-    @property
-    def valid_ms(self) -> int:
-        """How long from now it is good for; zero or less within the leeway."""
-        ...
-
-
-class Door(Protocol):
-    """Who may come in."""
-
-    def verify(self, token: str) -> Grant:
-        """
-        What a token gives.
-
-        Raises:
-            Unauthenticated: If it is not good.
-        """
-        ...
-
-    def admit(self, account_id: int) -> bool:
-        """Let one more socket of an account in; False if it has too many."""
-        ...
-
-    def reserve(self, byte_count: int) -> bool:
-        """Hold a large answer until it is taken; False if those of all sockets already fill the room."""
-        ...
-
-    def release(self) -> None:
-        """Count all that this socket reserved as taken."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +98,7 @@ class Session:
         self._answers: deque[bytes] = deque()
         self._close: Close | None = None
         self._account_id: int | None = None
-        self._expires: float | None = None
+        self._expires = inf
         self._deadline = now + policy.auth_s
         self._subscribed = False
         # Values: the newest one seen, and whether it is still to be sent and as what.
@@ -283,6 +248,34 @@ class Session:
         self._latest = value
         self._pending = True
 
+    def passes(self, value: EquityValue, now: float) -> bool:
+        """
+        Take a value that is due as a plain change while nothing else is; False, and nothing taken, if it is not so.
+
+        What ``deliver`` and ``take`` come to for a browser that keeps up, which is the way of most values, in one look
+        and without the frame: whoever runs us sends the one that all sockets of the account are sent.
+        """
+        if (
+            self._pending
+            or self._snapshot_due
+            or self._answers
+            or self._reserved
+            or self._stale_since_ms is not None
+            or self._told_stale_ms is not None
+            or self._close is not None
+            or now < self._next_push
+            or now >= self._expires
+            or now >= self._deadline
+            or not self._subscribed
+            or value.snapshot
+            or self._latest is None
+            or value.version <= self._latest.version
+        ):
+            return False
+        self._latest = value
+        self._next_push = now + self._policy.push_interval_s
+        return True
+
     def set_stale(self, since_ms: int) -> None:
         """Take it that EVS cannot be heard since a unix time in milliseconds."""
         if self._subscribed:
@@ -339,12 +332,7 @@ class Session:
 
     def due(self) -> float:
         """When ``take`` may have something to send, or a close, though no event came."""
-        times = [self._deadline]
-        if self._expires is not None:
-            times.append(self._expires)
-        if self._pending:
-            times.append(self._next_push)
-        return min(times)
+        return min(self._deadline, self._expires, self._next_push if self._pending else inf)
 
     def _keep_time(self, now: float) -> None:
         if now < self._deadline:
@@ -382,7 +370,7 @@ class Session:
         return frames.stale(self._stale_since_ms)
 
     def _take_expiring(self, now: float) -> bytes | None:
-        if self._expires is None or now < self._expires:
+        if now < self._expires:
             return None
-        self._expires = None
+        self._expires = inf
         return frames.expiring(int((self._deadline - now) * 1_000))

@@ -22,6 +22,7 @@ from evs.v1 import evs_pb2
 
 from evs_server.bridge import codec
 from evs_server.bridge.frames import CloseCode
+from evs_server.bridge.framing import Change
 from evs_server.bridge.policy import Policy
 from evs_server.bridge.reads import failure
 from evs_server.bridge.values import EquityValue
@@ -59,8 +60,8 @@ opened with a fresh one.
 class Reader(Protocol):
     """Who follows an account. Each method returns at once."""
 
-    def deliver(self, value: EquityValue) -> None:
-        """Take a value."""
+    def deliver(self, change: Change) -> None:
+        """Take a value, which others may be given, too."""
         ...
 
     def set_stale(self, since_ms: int) -> None:
@@ -136,7 +137,7 @@ class Upstream:
                 self._task = self._tasks.create_task(self._run(), name="equity of accounts")
         feed.readers.add(reader)
         if feed.latest is not None:
-            reader.deliver(feed.latest)
+            reader.deliver(Change(feed.latest))
         if feed.stale and self._lost_since_ms is not None:
             reader.set_stale(self._lost_since_ms)
 
@@ -243,8 +244,9 @@ class Upstream:
         value = codec.decode_update(update)
         if value is not None:
             feed.latest = value
+            change = Change(value)
             for reader in feed.readers:
-                reader.deliver(value)
+                reader.deliver(change)
 
     def _refuse(self, account_id: int) -> None:
         feed = self._feeds.pop(account_id, None)
