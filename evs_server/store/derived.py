@@ -11,7 +11,6 @@ late, or doing it twice, changes nothing; and when more accounts are due than ca
 
 import asyncio
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +18,7 @@ import asyncpg
 import numpy as np
 
 from evs_server.errors import StoreUnavailable
-from evs_server.model import Flush
+from evs_server.model import Flush, Int64Array
 from evs_server.store.database import Database
 from evs_server.store.queries import QUERIES
 
@@ -27,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 PORTION_ACCOUNTS: Final = 200
 """Accounts refreshed by one statement. Low: rows are locked for shorter. High: fewer statements."""
-DUE_ACCOUNTS_MAX: Final = 100_000
-"""Accounts remembered one by one; beyond it all accounts are gone through."""
+DUE_ACCOUNTS_MAX: Final = 1_000_000
+"""Accounts remembered, each as often as it changed; beyond it all accounts are gone through."""
 REST_SECONDS: Final = 0.5
 """Between two refreshes: accounts that change with every tick are refreshed once for many. Two transactions after each
 flush would cost the event loop, and the database, more than the flush does."""
@@ -44,7 +43,7 @@ class DerivedStatistics:
     How far the columns are behind.
 
     Attributes:
-        due_count: Accounts known to be due.
+        due_count: Accounts known to be due, each as often as it changed.
         sweeping: Whether all accounts are being gone through.
         refreshed_count: Accounts refreshed by this process, repeats included.
         skipped_count: Times an account was put off because someone held one of its rows.
@@ -67,7 +66,8 @@ class RealizedColumns:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._tables = dict(_TABLES)
-        self._due: dict[int, None] = {}  # a set that keeps its order: nobody is put off for ever
+        self._due: list[Int64Array] = []
+        self._due_count = 0
         self._sweep_due = True
         self._arrival = asyncio.Event()
         self._arrival.set()
@@ -78,10 +78,7 @@ class RealizedColumns:
         """Note the accounts that a committed flush changed; returns at once."""
         if not self._tables:
             return
-        accounts, owners = flush.state.accounts.account_id, flush.state.positions.account_id
-        self._note(accounts.tolist())
-        # Whoever trades changes its account, too: of many owners hardly any are left.
-        self._note(owners[np.isin(owners, accounts, invert=True)].tolist())
+        self._note(flush.state.accounts.account_id, flush.state.positions.account_id)
         self._arrival.set()
 
     async def run(self) -> None:
@@ -100,24 +97,30 @@ class RealizedColumns:
 
     def statistics(self) -> DerivedStatistics:
         """How far the columns are behind, now."""
-        return DerivedStatistics(len(self._due), self._sweep_due, self._refreshed_count, self._skipped_count)
+        return DerivedStatistics(self._due_count, self._sweep_due, self._refreshed_count, self._skipped_count)
 
-    def _note(self, account_ids: Iterable[int]) -> None:
-        self._due.update(dict.fromkeys(account_ids))
-        if len(self._due) > DUE_ACCOUNTS_MAX:
-            self._due.clear()
+    def _note(self, *account_ids: Int64Array) -> None:
+        self._due += account_ids
+        self._due_count += sum(map(len, account_ids))
+        if self._due_count > DUE_ACCOUNTS_MAX:
+            self._due, self._due_count = [], 0
             self._sweep_due = True
 
     async def _refresh_due(self) -> bool:
         """Whether some accounts had to be put off."""
         skipped: set[int] = set()
-        due, self._due = list(self._due), {}
+        noted, self._due, self._due_count = self._due, [], 0
+        due = np.empty(0, np.int64)
         try:
-            while due and self._tables:
-                skipped |= await self._refresh(due[:PORTION_ACCOUNTS])
-                del due[:PORTION_ACCOUNTS]
+            if noted:
+                # In a thread: to sort hundreds of thousands would hold up the event loop.
+                due = await asyncio.to_thread(lambda: np.unique(np.concatenate(noted)))
+                noted = []
+            while len(due) and self._tables:
+                skipped |= await self._refresh(due[:PORTION_ACCOUNTS].tolist())
+                due = due[PORTION_ACCOUNTS:]
         finally:
-            self._note([*due, *sorted(skipped)])
+            self._note(*noted, due, _ids(skipped))
         if self._sweep_due:
             skipped |= await self._sweep()
         return bool(skipped)
@@ -137,7 +140,7 @@ class RealizedColumns:
         except StoreUnavailable:
             self._sweep_due = True
             raise
-        self._note(sorted(skipped))
+        self._note(_ids(skipped))
         return skipped
 
     async def _refresh(self, account_ids: list[int]) -> set[int]:
@@ -159,3 +162,7 @@ class RealizedColumns:
         self._refreshed_count += len(account_ids) - len(skipped)
         self._skipped_count += len(skipped)
         return skipped
+
+
+def _ids(account_ids: set[int]) -> Int64Array:
+    return np.fromiter(account_ids, np.int64, len(account_ids))

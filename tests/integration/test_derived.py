@@ -187,4 +187,13 @@ async def test_between_two_refreshes_what_changes_is_gathered(
         for number in range(1, 21):
             await store.write(a_flush(number, accounts=[an_account_row(1, realized_cents=number)]))
             columns.offer(a_flush(number, accounts=[an_account_row(1, realized_cents=number)]))
-    assert (1, refreshed_count) == (columns.statistics().due_count, columns.statistics().refreshed_count)
+    assert (20, refreshed_count) == (columns.statistics().due_count, columns.statistics().refreshed_count)
+    async with running(columns):
+
+        async def refreshed() -> bool:
+            await hand.execute("SELECT 1", timeout=SECONDS)
+            return columns.statistics().due_count == 0 and columns.statistics().refreshed_count > refreshed_count
+
+        await eventually(refreshed)
+    assert refreshed_count + 1 == columns.statistics().refreshed_count
+    assert [20, 0] == (await realized(hand))[:2]
