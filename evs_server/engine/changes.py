@@ -6,33 +6,17 @@ valuation makes of the marks (``engine``).
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from operator import is_
 
 import numpy as np
 
+from evs_server.engine import handle
 from evs_server.engine.accounting import Lot
 from evs_server.engine.book import Book
-from evs_server.engine.compiled import INT64S, tuple_of
+from evs_server.engine.handle import Everything, Marked
 from evs_server.engine.opening import Opening
 from evs_server.engine.rowset import RowSet
 from evs_server.model import Int64Array, MarkSource
-
-
-class Marked(NamedTuple):
-    """The sets of ``Changes`` as kernels take them: the words of each, with room for every row of its table."""
-
-    dirty: Int64Array
-    touched: Int64Array
-    moved: Int64Array
-    set_again: Int64Array
-    due: Int64Array
-    accounts: Int64Array
-    positions: Int64Array
-    symbols: Int64Array
-
-
-MARKED: Final = tuple_of(Marked, *[INT64S] * 8)
-"""``Marked`` in the signature of a kernel."""
 
 
 class Unsaved:
@@ -70,28 +54,40 @@ class Changes:
         self.due = RowSet()
         self._account_row = np.empty(0, np.int64)
         self.unsaved = Unsaved()
-        self._marked_for = (0, 0, 0)
-        self._marked: Marked
+        self._handle = handle.new_handle()
+        self._written: tuple[object, ...] = ()
+        self._written_for = (0, 0, 0)
+        self._everything: Everything
 
-    def marked(self) -> Marked:
-        """Every set for kernels; to be asked for anew after a table has grown."""
-        book, unsaved = self._book, self.unsaved
+    def handle(self) -> Int64Array:
+        """The book and every set, for kernels; to be asked for anew after a table may have grown."""
+        book = self._book
+        parts = (
+            book.accounts.blocks, book.latest.blocks, book.positions.blocks, book.symbols.blocks, book.segments.blocks,
+            book.position_index.slots, book.account_index.slot, book.symbol_index.slot,
+        )  # fmt: skip
+        # No row of these tables is beyond what the sets had room for: while they have not grown, no set has.
         sizes = (book.accounts.capacity, book.positions.capacity, book.symbols.capacity)
-        if sizes == self._marked_for:
-            # No row of these tables is beyond what the sets have room for: they have not grown, either.
-            return self._marked
+        if sizes != self._written_for or not all(map(is_, parts, self._written)):
+            self._write(*sizes)
+            self._written, self._written_for = parts, sizes
+        return self._handle
+
+    def _write(self, account_count: int, position_count: int, symbol_count: int) -> None:
+        book, unsaved = self._book, self.unsaved
         for rows in (self.dirty, self.due, unsaved.accounts):
-            rows.reserve(book.accounts.capacity)
+            rows.reserve(account_count)
         for rows in (self.touched, unsaved.positions):
-            rows.reserve(book.positions.capacity)
+            rows.reserve(position_count)
         for rows in (self.moved, self.set_again, unsaved.symbols):
-            rows.reserve(book.symbols.capacity)
-        self._marked_for = sizes
-        self._marked = Marked(
+            rows.reserve(symbol_count)
+        marked = Marked(
             self.dirty.words, self.touched.words, self.moved.words, self.set_again.words, self.due.words,
             unsaved.accounts.words, unsaved.positions.words, unsaved.symbols.words,
         )  # fmt: skip
-        return self._marked
+        # Kept, since a handle keeps nothing alive.
+        self._everything = Everything(book.tables(), book.latest.blocks, marked)
+        handle.write(self._handle, self._everything)
 
     def room_for_accounts(self) -> Int64Array:
         """An array as long as there are accounts, always the same; what is in it holds until it is asked for again."""

@@ -75,7 +75,8 @@ class Engine(Events):
         time_ms = tick_time_ms or now_ms
         flags = int(Flag.DEGRADED) if degraded else 0
         roll = self._roll(time_ms, flags)
-        self._meta = replace(self._meta, tick=tick, tick_time_ms=tick_time_ms)
+        meta = self._meta
+        self._meta = EngineMeta(meta.version, tick, meta.session_start_ms, tick_time_ms)
         own = self._value_dirty(time_ms, now_ms, flags)
         return [made for made in (roll, own) if made is not None]
 
@@ -222,15 +223,16 @@ class Engine(Events):
 
     def _stamp(self, timestamp_ms: int, flags: int) -> Stamp:
         meta = self._meta
-        self._meta = replace(meta, version=meta.version + 1)
-        return Stamp(self._meta.version, meta.tick, timestamp_ms, flags)
+        version = meta.version + 1
+        self._meta = EngineMeta(version, meta.tick, meta.session_start_ms, meta.tick_time_ms)
+        return Stamp(version, meta.tick, timestamp_ms, flags)
 
     def _value_dirty(self, time_ms: int, now_ms: int, flags: int) -> Valuation | None:
-        book, changes = self._book, self._changes
+        handle, room = self._changes.handle(), self._changes.room_for_accounts()
         # What is marked is valued and emptied in one step: no event can fall into a gap.
-        position_count, account_row = valuation.revalue(book, changes, now_ms, now_ms - self._stale_after_ms)
+        position_count, account_row = valuation.revalue(handle, room, now_ms, now_ms - self._stale_after_ms)
         self.positions_valued_count += position_count
-        return self._appraise(account_row, self._stamp(time_ms, flags)) if len(account_row) else None
+        return self._appraise(handle, account_row, self._stamp(time_ms, flags)) if len(account_row) else None
 
     def _take_in(self, openings: Sequence[Opening], now_ms: int, degraded: bool) -> Valuation:
         for opened in openings:
@@ -244,7 +246,8 @@ class Engine(Events):
         valuation.revalue_loaded(book, held)
         # By the time of the market, whose marks value them: the clock is ahead of ticks that carry their own, and an
         # account's next valuation would seem to be older than its first.
-        return self._appraise(rows, self._stamp(self.time_ms(now_ms), int(Flag.DEGRADED) if degraded else 0))
+        stamp = self._stamp(self.time_ms(now_ms), int(Flag.DEGRADED) if degraded else 0)
+        return self._appraise(self._changes.handle(), rows, stamp)
 
     def _restate(self, account_row: Int64Array, time_ms: int) -> Valuation | None:
         if not len(account_row):
@@ -261,8 +264,8 @@ class Engine(Events):
         newest_ms = int(self._book.latest.timestamp_ms[: self.account_count].max(initial=0))
         return max(newest_ms, min(now_ms, self._calendar.session_end_ms(meta.session_start_ms) - 1))
 
-    def _appraise(self, account_row: Int64Array, stamp: Stamp) -> Valuation:
-        made, violation_count = valuation.appraise(self._book, self._changes, account_row, stamp)
+    def _appraise(self, handle: Int64Array, account_row: Int64Array, stamp: Stamp) -> Valuation:
+        made, violation_count = valuation.appraise(handle, account_row, stamp)
         self.identity_violation_count += violation_count
         return made
 

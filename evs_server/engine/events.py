@@ -8,7 +8,7 @@ has changed nothing.
 
 import numpy as np
 
-from evs_server.engine import bounds, trading
+from evs_server.engine import bounds, single, trading
 from evs_server.engine.accounting import fill, signed_quantity_bp
 from evs_server.engine.book import Book
 from evs_server.engine.changes import Changes
@@ -185,6 +185,22 @@ class Events:
         """Have a known account valued at the next completed tick, though nothing of it changed."""
         self._changes.mark_dirty(self._book.account_row[account_id])
 
+    def apply_plain_trade(self, leg: tuple[int, ...], now_ms: int) -> bool:
+        """
+        Apply a trade as ``apply_trade`` does, if it is plain: of an account that is known and not heeded.
+
+        Args:
+            leg: Account, symbol, side, quantity, price and fee, as ``apply_trade`` takes them.
+
+        Returns:
+            Whether it was. If it was not, nothing has changed: it may be applied, or refused, the exact way.
+        """
+        return single.apply_trade(self._changes.handle(), leg, now_ms, self.trades_move_marks)
+
+    def apply_plain_price(self, symbol_id: int, price_cents: int, now_ms: int) -> bool:
+        """Set a mark as ``apply_price`` does, if that is plain; returns as ``apply_plain_trade``."""
+        return single.apply_price(self._changes.handle(), symbol_id, price_cents, now_ms)
+
     # --- many at a time --------------------------------------------------------------------------------------
 
     def apply_trades(self, run: TradeRun, apart: BoolArray | None, first: int, now_ms: int) -> int:
@@ -199,21 +215,19 @@ class Events:
         Returns:
             Index of that first one, to be applied by itself; the length of the run if there is none.
         """
-        return trading.apply_trades(
-            self._book, self._changes, run, apart, first, now_ms, moves_marks=self.trades_move_marks
-        )
+        return trading.apply_trades(self._changes, run, apart, first, now_ms, moves_marks=self.trades_move_marks)
 
     def apply_prices(self, run: PriceRun, apart: BoolArray | None, first: int, now_ms: int) -> int:
         """Set marks of a run, in order, as ``apply_price`` does one; up to the first that may not be plain."""
-        return trading.apply_prices(self._book, self._changes, run, apart, first, now_ms)
+        return trading.apply_prices(self._changes, run, apart, first, now_ms)
 
     def observe_prices(self, run: ObservedRun, first: int, now_ms: int) -> int:
         """As ``observe_price`` of each of a run, in order; up to the first that may not be plain."""
-        return trading.observe_prices(self._book, self._changes, run, first, now_ms)
+        return trading.observe_prices(self._changes, run, first, now_ms)
 
     def apply_flows(self, run: CashRun, apart: BoolArray | None, first: int) -> int:
         """Book flows of a run, in order, as ``apply_cash`` does one; up to the first that may not be plain."""
-        return trading.apply_flows(self._book, self._changes, run, apart, first)
+        return trading.apply_flows(self._changes, run, apart, first)
 
     def heeded(self, run: TradeRun | CashRun) -> BoolArray:
         """By event, whether the above would stop before it because its account is not known, or heeded."""

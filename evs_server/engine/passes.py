@@ -9,9 +9,9 @@ from typing import Final
 from numba import types
 
 from evs_server.engine.arithmetic import cut_notional, rounded_percent_e4
-from evs_server.engine.book import FIRST_ROW, FIRST_SEGMENT, NEXT_SEGMENT, TABLES, USED, Tables
-from evs_server.engine.changes import MARKED, Marked
+from evs_server.engine.book import FIRST_ROW, FIRST_SEGMENT, NEXT_SEGMENT, USED, Tables
 from evs_server.engine.compiled import INT64S, fetch, helper, kernel, type_of
+from evs_server.engine.handle import HANDLE, Marked, read
 from evs_server.engine.index import OWNER, SYMBOL
 from evs_server.engine.rowset import clear, list_rows, next_row, put
 from evs_server.engine.tables import BLOCKS, NO_ROW, Accounts, Blocks, Latest, Positions, Symbols
@@ -208,8 +208,8 @@ def _revalue_marked(tables: Tables, marked: Marked, now_ms: int) -> int:
     return count
 
 
-@kernel(_TWO(TABLES, MARKED, INT64S, types.int64, types.int64))
-def revalue(tables: Tables, marked: Marked, account_row: Int64Array, now_ms: int, oldest_ms: int) -> tuple[int, int]:
+@kernel(_TWO(HANDLE, INT64S, types.int64, types.int64))
+def revalue(handle: Int64Array, account_row: Int64Array, now_ms: int, oldest_ms: int) -> tuple[int, int]:
     """
     Bring all that was marked up to date; no marks are left.
 
@@ -220,6 +220,7 @@ def revalue(tables: Tables, marked: Marked, account_row: Int64Array, now_ms: int
     Returns:
         How many positions were valued, and how many accounts are to be.
     """
+    tables, _, marked = read(handle)
     symbol = tables.symbol
     prices, times = symbol.int64[_PRICE], symbol.int64[_MARK_TIME]
     age_marks(tables.account, tables.position, symbol, tables.segment, prices, times, oldest_ms)
@@ -297,23 +298,13 @@ def _write_snapshot(account: Blocks, latest: Blocks, row: int, flags: int) -> in
     return int(is_violated)
 
 
-@kernel(types.int64(BLOCKS, BLOCKS, INT64S, _STAMP, types.int64[:, ::1], INT64S))
-def appraise(
-    account: Blocks,
-    latest: Blocks,
-    account_row: Int64Array,
-    stamp: tuple[int, int, int, int],
-    out: Int64Array,
-    unsaved: Int64Array,
-) -> int:
-    """
-    Snapshots of accounts, remembered as their newest: how many violate the identity.
-
-    Args:
-        unsaved: Takes the rows of those that were given their base.
-    """
+@kernel(types.int64(HANDLE, INT64S, _STAMP, types.int64[:, ::1]))
+def appraise(handle: Int64Array, account_row: Int64Array, stamp: tuple[int, int, int, int], out: Int64Array) -> int:
+    """Snapshots of accounts, remembered as their newest: how many violate the identity."""
     violation_count = 0
     version, tick, timestamp_ms, flags = stamp
+    tables, latest, marked = read(handle)
+    account = tables.account
     for index in range(len(account_row)):
         row = account_row[index]
         _fetch_account(account, latest, account_row[min(index + _AHEAD, len(account_row) - 1)])
@@ -321,7 +312,7 @@ def appraise(
             account.int64[row, _BASE_EQUITY] = account.int64[row, _CASH] + account.int64[row, _POSITION_VALUE]
             account.int64[row, _BASE_NET_FLOW] = account.int64[row, _NET_FLOW]
             account.flag[row, _HAS_BASE] = True
-            put(unsaved, row)
+            put(marked.accounts, row)
         latest.int64[row, _VERSION] = version
         latest.int64[row, _TICK] = tick
         latest.int64[row, _TIMESTAMP] = timestamp_ms

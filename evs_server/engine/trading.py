@@ -19,9 +19,10 @@ import numpy as np
 from numba import types
 
 from evs_server.engine.arithmetic import cut_notional
-from evs_server.engine.book import POSITION_COUNT, TABLES, Book, Tables, place_position
-from evs_server.engine.changes import MARKED, Changes, Marked
+from evs_server.engine.book import POSITION_COUNT, Book, Tables, place_position
+from evs_server.engine.changes import Changes
 from evs_server.engine.compiled import INT64S, fetch, helper, kernel, tuple_of
+from evs_server.engine.handle import HANDLE, Marked, read
 from evs_server.engine.index import (
     ID_SLOTS,
     OWNER,
@@ -86,7 +87,6 @@ _FLAGS: Final = types.boolean[::1]
 
 
 def apply_trades(
-    book: Book,
     changes: Changes,
     run: TradeRun,
     apart: BoolArray | None,
@@ -109,24 +109,24 @@ def apply_trades(
     trades = Trades(run.account_id, run.symbol_id, run.side, run.quantity_bp, run.price_cents, run.fee_cents)
     ahead = np.empty((_AHEAD, 2), np.int64)
     given = _NONE_APART if apart is None else apart
-    return _apply_trades(trades, given, first, now_ms, moves_marks, book.tables(), changes.marked(), ahead)
+    return _apply_trades(trades, given, first, now_ms, moves_marks, changes.handle(), ahead)
 
 
-def apply_prices(book: Book, changes: Changes, run: PriceRun, apart: BoolArray | None, first: int, now_ms: int) -> int:
+def apply_prices(changes: Changes, run: PriceRun, apart: BoolArray | None, first: int, now_ms: int) -> int:
     """Set marks of a run, as ``apply_trades`` does trades."""
     given = _NONE_APART if apart is None else apart
-    return _apply_prices(run.symbol_id, run.price_cents, given, first, now_ms, book.tables(), changes.marked())
+    return _apply_prices(run.symbol_id, run.price_cents, given, first, now_ms, changes.handle())
 
 
-def observe_prices(book: Book, changes: Changes, run: ObservedRun, first: int, now_ms: int) -> int:
+def observe_prices(changes: Changes, run: ObservedRun, first: int, now_ms: int) -> int:
     """Have prices of trades move marks that no price has set, as ``apply_trades`` does trades."""
-    return _observe_prices(run.symbol_id, run.price_cents, first, now_ms, book.tables(), changes.marked())
+    return _observe_prices(run.symbol_id, run.price_cents, first, now_ms, changes.handle())
 
 
-def apply_flows(book: Book, changes: Changes, run: CashRun, apart: BoolArray | None, first: int) -> int:
+def apply_flows(changes: Changes, run: CashRun, apart: BoolArray | None, first: int) -> int:
     """Book flows of a run, as ``apply_trades`` does trades; up to the first of an account that is marked at all."""
     given = _NONE_APART if apart is None else apart
-    return _apply_flows(run.account_id, run.amount_cents, given, first, book.tables(), changes.marked())
+    return _apply_flows(run.account_id, run.amount_cents, given, first, changes.handle())
 
 
 def are_plain(book: Book, account_id: Int64Array) -> bool:
@@ -213,13 +213,20 @@ def _new_row(tables: Tables, account_row: int, symbol_row: int) -> int:
 
 
 @helper
-def _apply_trade(
-    trades: Trades, index: int, now_ms: int, moves_marks: bool, tables: Tables, marked: Marked, account_row: int,
-    symbol_row: int,
+def apply_plain_trade(
+    fill: tuple[int, int, int, int], rows: tuple[int, int], now_ms: int, moves_marks: bool, tables: Tables,
+    marked: Marked,
 ) -> bool:  # fmt: skip
-    """Whether one trade was plain, and is applied; if it was not, nothing has changed."""
+    """
+    Whether one trade was plain, and is applied; if it was not, nothing has changed.
+
+    Args:
+        fill: Side, quantity, price and fee.
+        rows: Of the account and of the symbol.
+    """
+    side, size_bp, price, fee = fill
+    account_row, symbol_row = rows
     account, position, symbol = tables.account, tables.position, tables.symbol
-    size_bp, price, fee = trades.quantity_bp[index], trades.price_cents[index], trades.fee_cents[index]
     shares_at_price = _quiet_shares(price)
     if size_bp // BP_PER_SHARE >= shares_at_price:
         return False
@@ -231,7 +238,7 @@ def _apply_trade(
     if row != NO_ROW:
         held, basis = position.int64[_QUANTITY, row], position.int64[_BASIS, row]
         realized = position.int64[_REALIZED, row]
-    signed_bp = size_bp if trades.side[index] == _BUY else -size_bp
+    signed_bp = size_bp if side == _BUY else -size_bp
     notional = cut_notional(signed_bp, price)
     held, basis, gained = _fill(held, basis, signed_bp, price, abs(notional))
     cash = account.int64[account_row, _CASH] - notional - fee
@@ -262,14 +269,14 @@ def _apply_trade(
 
 
 @helper
-def _look_up(trades: Trades, index: int, tables: Tables) -> tuple[int, int]:
+def look_up(account_id: int, symbol_id: int, fee_cents: int, tables: Tables) -> tuple[int, int]:
     """Rows of a trade's account and symbol; no account's if the trade must be applied the exact way."""
-    account_row = find_id(tables.account_slot, trades.account_id[index])
-    symbol_row = find_id(tables.symbol_slot, trades.symbol_id[index])
+    account_row = find_id(tables.account_slot, account_id)
+    symbol_row = find_id(tables.symbol_slot, symbol_id)
     if min(account_row, symbol_row) == NO_ROW:
         return NO_ROW, NO_ROW
     flag = tables.account.flag
-    if flag[account_row, _EXACT] or (flag[account_row, _EXACT_WITH_FEE] and trades.fee_cents[index] != 0):
+    if flag[account_row, _EXACT] or (flag[account_row, _EXACT_WITH_FEE] and fee_cents != 0):
         return NO_ROW, NO_ROW
     return account_row, symbol_row
 
@@ -288,11 +295,12 @@ def _fetch(tables: Tables, account_row: int, symbol_row: int) -> None:
         fetch(position.int64, _REALIZED, row)
 
 
-@kernel(types.int64(_TRADES, _FLAGS, types.int64, types.int64, types.boolean, TABLES, MARKED, types.int64[:, ::1]))
+@kernel(types.int64(_TRADES, _FLAGS, types.int64, types.int64, types.boolean, HANDLE, types.int64[:, ::1]))
 def _apply_trades(
-    trades: Trades, apart: BoolArray, first: int, now_ms: int, moves_marks: bool, tables: Tables, marked: Marked,
+    trades: Trades, apart: BoolArray, first: int, now_ms: int, moves_marks: bool, handle: Int64Array,
     ahead: Int64Array,
 ) -> int:  # fmt: skip
+    tables, _, marked = read(handle)
     count = len(trades.account_id)
     for start in range(first, count, _AHEAD):
         end = min(start + _AHEAD, count)
@@ -300,7 +308,9 @@ def _apply_trades(
         for index in range(start, end):
             fetch_id(tables.account_slot, trades.account_id[index])
         for index in range(start, end):
-            account_row, symbol_row = _look_up(trades, index, tables)
+            account_row, symbol_row = look_up(
+                trades.account_id[index], trades.symbol_id[index], trades.fee_cents[index], tables
+            )
             ahead[index - start, 0], ahead[index - start, 1] = account_row, symbol_row
             if account_row != NO_ROW:
                 fetch_position(tables.slots, account_row, symbol_row)
@@ -311,30 +321,40 @@ def _apply_trades(
             account_row, symbol_row = ahead[index - start, 0], ahead[index - start, 1]
             if account_row == NO_ROW or (len(apart) and apart[index]):
                 return index
-            if not _apply_trade(trades, index, now_ms, moves_marks, tables, marked, account_row, symbol_row):
+            fill = (
+                trades.side[index], trades.quantity_bp[index], trades.price_cents[index], trades.fee_cents[index],
+            )  # fmt: skip
+            if not apply_plain_trade(fill, (account_row, symbol_row), now_ms, moves_marks, tables, marked):
                 return index
     return count
 
 
-@kernel(types.int64(INT64S, INT64S, _FLAGS, types.int64, types.int64, TABLES, MARKED))
+@helper
+def apply_plain_price(symbol_id: int, price_cents: int, now_ms: int, tables: Tables, marked: Marked) -> bool:
+    """Whether one price was plain, and is a mark; if it was not, nothing has changed."""
+    symbol_row = find_id(tables.symbol_slot, symbol_id)
+    if symbol_row == NO_ROW or not _is_plain_price(tables.symbol, symbol_row, _quiet_shares(price_cents)):
+        return False
+    _set_mark(tables.symbol, marked, symbol_row, price_cents, _MARK, now_ms)
+    return True
+
+
+@kernel(types.int64(INT64S, INT64S, _FLAGS, types.int64, types.int64, HANDLE))
 def _apply_prices(
-    symbol_id: Int64Array, price_cents: Int64Array, apart: BoolArray, first: int, now_ms: int, tables: Tables,
-    marked: Marked,
-) -> int:  # fmt: skip
+    symbol_id: Int64Array, price_cents: Int64Array, apart: BoolArray, first: int, now_ms: int, handle: Int64Array
+) -> int:
+    tables, _, marked = read(handle)
     for index in range(first, len(symbol_id)):
-        symbol_row, price = find_id(tables.symbol_slot, symbol_id[index]), price_cents[index]
-        if symbol_row == NO_ROW or (len(apart) and apart[index]):
+        if len(apart) and apart[index]:
             return index
-        if not _is_plain_price(tables.symbol, symbol_row, _quiet_shares(price)):
+        if not apply_plain_price(symbol_id[index], price_cents[index], now_ms, tables, marked):
             return index
-        _set_mark(tables.symbol, marked, symbol_row, price, _MARK, now_ms)
     return len(symbol_id)
 
 
-@kernel(types.int64(INT64S, INT64S, types.int64, types.int64, TABLES, MARKED))
-def _observe_prices(
-    symbol_id: Int64Array, price_cents: Int64Array, first: int, now_ms: int, tables: Tables, marked: Marked
-) -> int:
+@kernel(types.int64(INT64S, INT64S, types.int64, types.int64, HANDLE))
+def _observe_prices(symbol_id: Int64Array, price_cents: Int64Array, first: int, now_ms: int, handle: Int64Array) -> int:
+    tables, _, marked = read(handle)
     for index in range(first, len(symbol_id)):
         symbol_row, price = find_id(tables.symbol_slot, symbol_id[index]), price_cents[index]
         if symbol_row == NO_ROW:
@@ -352,10 +372,11 @@ def _is_plain(account: Blocks, row: int) -> bool:
     return row != NO_ROW and not account.flag[row, _EXACT] and not account.flag[row, _EXACT_WITH_FEE]
 
 
-@kernel(types.int64(INT64S, INT64S, _FLAGS, types.int64, TABLES, MARKED))
+@kernel(types.int64(INT64S, INT64S, _FLAGS, types.int64, HANDLE))
 def _apply_flows(
-    account_id: Int64Array, amount_cents: Int64Array, apart: BoolArray, first: int, tables: Tables, marked: Marked
+    account_id: Int64Array, amount_cents: Int64Array, apart: BoolArray, first: int, handle: Int64Array
 ) -> int:
+    tables, _, marked = read(handle)
     account = tables.account
     for index in range(first, len(account_id)):
         row, amount = find_id(tables.account_slot, account_id[index]), amount_cents[index]

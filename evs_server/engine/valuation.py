@@ -16,7 +16,6 @@ import numpy as np
 from evs_server.engine import passes
 from evs_server.engine.arithmetic import notional, percent_e4
 from evs_server.engine.book import Book
-from evs_server.engine.changes import Changes
 from evs_server.model import Flag, Int64Array, Valuation
 
 
@@ -60,23 +59,24 @@ def revalue_loaded(book: Book, position_row: Int64Array) -> None:
     passes.revalue_loaded(book.accounts.blocks, book.positions.blocks, book.symbols.blocks, position_row)
 
 
-def revalue(book: Book, changes: Changes, now_ms: int, oldest_ms: int) -> tuple[int, Int64Array]:
+def revalue(handle: Int64Array, room: Int64Array, now_ms: int, oldest_ms: int) -> tuple[int, Int64Array]:
     """
     Bring all that is marked up to date at the live marks: the age of marks, positions, and their accounts' sums.
 
     Nothing is marked afterwards; what was has to be saved.
 
     Args:
+        handle: Of everything.
+        room: For as many rows as there are accounts.
         now_ms: When positions that traded are said to have changed.
         oldest_ms: Marks older than this are stale.
 
     Returns:
         How many positions were valued; and the rows of the accounts to appraise, ascending: the dirty ones, and all
-        that hold a moved symbol. They hold until the next pass.
+        that hold a moved symbol. They lie in the room given.
     """
-    account_row = changes.room_for_accounts()
-    counts = passes.revalue(book.tables(), changes.marked(), account_row, now_ms, oldest_ms)
-    return counts[0], account_row[: counts[1]]
+    position_count, account_count = passes.revalue(handle, room, now_ms, oldest_ms)
+    return position_count, room[:account_count]
 
 
 def take_over_marks(book: Book, symbol_row: Int64Array) -> None:
@@ -100,22 +100,20 @@ def sum_from_scratch(book: Book) -> tuple[Int64Array, Int64Array]:
     return position_value, unrealized
 
 
-def appraise(book: Book, changes: Changes, account_row: Int64Array, stamp: Stamp) -> tuple[Valuation, int]:
+def appraise(handle: Int64Array, account_row: Int64Array, stamp: Stamp) -> tuple[Valuation, int]:
     """
     Snapshots of some accounts, which become their newest; a first fully priced one becomes an account's base.
 
     Args:
+        handle: Of everything.
         account_row: Ascending, each once; their positions are revalued.
 
     Returns:
         The pass, in the order given, and how many of its snapshots violate the identity.
     """
     out = np.empty((passes.SNAPSHOT_COLUMNS, len(account_row)), np.int64)
-    changes.unsaved.accounts.reserve(book.accounts.count)
-    violation_count = passes.appraise(
-        book.accounts.blocks, book.latest.blocks, account_row,
-        (stamp.version, stamp.tick, stamp.timestamp_ms, stamp.flags), out, changes.unsaved.accounts.words,
-    )  # fmt: skip
+    told = (stamp.version, stamp.tick, stamp.timestamp_ms, stamp.flags)
+    violation_count = passes.appraise(handle, account_row, told, out)
     return Valuation(stamp.version, stamp.tick, stamp.timestamp_ms, *out), violation_count
 
 

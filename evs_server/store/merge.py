@@ -144,7 +144,8 @@ def overlaid(latest: SnapshotColumns, newer: Sequence[SnapshotColumns]) -> Snaps
 def concatenated(tables: Sequence[C]) -> C:
     """All rows, in order."""
     # Of what flushes carry, nearly all is empty.
-    filled = [table for table in tables if len(table)]
+    nothing = tables[0].empty()
+    filled = [table for table in tables if table is not nothing and len(table)]
     if len(filled) < 2:
         return filled[0] if filled else tables[0]
     columns = zip(*(column_arrays(table) for table in filled), strict=True)
@@ -216,4 +217,11 @@ def _last_of_each(*keys: Int64Array) -> npt.NDArray[np.intp]:
 
 def column_arrays(table: Columns) -> list[Int64Array]:
     """The columns, in the order of their fields."""
-    return [getattr(table, field.name) for field in fields(table)]
+    kind = type(table)
+    if kind not in _names_of:
+        # Asked for every table of every flush: once is enough.
+        _names_of[kind] = tuple(field.name for field in fields(kind))
+    return [getattr(table, name) for name in _names_of[kind]]
+
+
+_names_of: Final[dict[type, tuple[str, ...]]] = {}
