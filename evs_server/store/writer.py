@@ -10,7 +10,8 @@ and, past a mark, in the spool. A batch that fails because of what is in it is s
 refuses are set aside, and the rest is committed, as the one flush it was.
 
 The first flush after a quiet time is written at once; while they keep coming, transactions begin at a pace, and each
-takes all that has come by then: a transaction costs the event loop, and the machine, as much as some calls do.
+takes all that has come by then: a transaction costs the event loop, and the machine, as much as some calls do. Where
+they take long, they begin less often, within a bound: the machine, or the database, has others to serve.
 """
 
 import asyncio
@@ -47,6 +48,8 @@ class WriterLimits(BacklogLimits):
         rows_per_second_min: ... plus what its rows take a database that is only just fast enough.
         pace_seconds: From the beginning of a transaction to that of the next, unless that is full or somebody drains.
             Low: durable sooner. High: fewer transactions. 0: each begins as soon as the one before it is committed.
+        pace_factor: Where so many times what the last transaction took is longer, that is the pace ...
+        pace_seconds_max: ... up to this.
         backoff_seconds: Longest wait before the first retry; doubles with each.
         backoff_seconds_max: Where doubling ends.
         late_ms: Age of the oldest flush from which the database counts as not keeping up, though no write has failed.
@@ -55,6 +58,8 @@ class WriterLimits(BacklogLimits):
     attempt_seconds: float = 60.0
     rows_per_second_min: int = 2_500
     pace_seconds: float = 0.01
+    pace_factor: float = 6.0
+    pace_seconds_max: float = 0.05
     backoff_seconds: float = 0.1
     backoff_seconds_max: float = 5.0
     late_ms: int = 10_000
@@ -64,6 +69,7 @@ class WriterLimits(BacklogLimits):
         assert 0 < self.backoff_seconds <= self.backoff_seconds_max
         assert self.attempt_seconds > 0
         assert self.pace_seconds >= 0
+        assert self.pace_seconds_max >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,7 @@ class Writer:
         self._hurry = asyncio.Event()
         self._draining = False
         self._began_at = float("-inf")
+        self._took_seconds = 0.0
         self._stopped = False
         self._poisoned = False
         self._failing_since_ms: int | None = None
@@ -248,6 +255,7 @@ class Writer:
         attempt = 0
         while (batch := await self._next(again=attempt > 0)) is not None:
             if await self._attempt(batch.flush):
+                self._took_seconds = self._clock.monotonic() - self._began_at
                 self._commit_known(batch)
                 await self._backlog.settle()
                 attempt = 0
@@ -265,7 +273,7 @@ class Writer:
         return await self._backlog.next()
 
     async def _keep_pace(self) -> None:
-        seconds = self._began_at + self._limits.pace_seconds - self._clock.monotonic()
+        seconds = self._began_at + self._pace_seconds() - self._clock.monotonic()
         self._hurry.clear()
         if seconds <= 0 or self._draining or self._backlog.is_full:
             return
@@ -274,6 +282,12 @@ class Writer:
             await self._hurry.wait()
         finally:
             alarm.cancel()
+
+    def _pace_seconds(self) -> float:
+        limits = self._limits
+        if not limits.pace_seconds:
+            return 0.0
+        return max(limits.pace_seconds, min(limits.pace_factor * self._took_seconds, limits.pace_seconds_max))
 
     async def _attempt(self, flush: Flush) -> bool:
         """Whether the flush is known to be committed."""

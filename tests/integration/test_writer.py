@@ -127,6 +127,17 @@ class TellingStore(MemoryStore):
         return await asyncio.wait_for(self.numbers.get(), SECONDS)
 
 
+class SlowStore(TellingStore):
+    """A store whose writes take a while, by a clock that a test has set."""
+
+    clock: HandClock
+    seconds = 0.0
+
+    async def write(self, flush: Flush) -> None:
+        self.clock.seconds += self.seconds
+        await super().write(flush)
+
+
 HOUR_SECONDS = 3_600.0
 
 
@@ -159,6 +170,25 @@ async def test_after_a_quiet_time_a_flush_is_written_at_once() -> None:
         bench.clock.seconds = HOUR_SECONDS
         bench.writer.offer(a_flush(2))
         assert 2 == await store.next_number()
+
+
+async def test_transactions_that_take_long_begin_less_often() -> None:
+    """Within a bound: whoever waits to hear that an event is durable does not wait for ever."""
+    limits = WriterLimits(pace_factor=6.0, pace_seconds_max=HOUR_SECONDS)
+    store = SlowStore()
+    await store.recover()
+    bench = Bench(store, limits)
+    store.clock, store.seconds = bench.clock, HOUR_SECONDS / 10
+    async with bench.running():
+        bench.writer.offer(a_flush(1))
+        assert 1 == await store.next_number()
+        bench.clock.seconds = HOUR_SECONDS / 2  # the next may begin after six tenths of an hour
+        bench.writer.offer(a_flush(2))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        bench.writer.offer(a_flush(3))
+        assert 0 == await bench.drained()
+    assert [1, 3] == [flush.number for flush in bench.durable]
 
 
 async def test_a_full_transaction_is_not_held_back() -> None:
