@@ -1,41 +1,47 @@
-"""A day of prints through a gateway and three workers is, to the cent, what one engine makes of it."""
+"""Days of prints through a gateway and three workers are, to the cent and by digest, what one process makes of them."""
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from evs.v1 import evs_pb2 as pb
 
-from evs_server.cluster.shards import SHARD_COUNT, shards_of
+from evs_server.cluster.shards import SHARD_COUNT, WHOLE, shards_of
 from evs_server.engine import state
 from evs_server.exchange.ledger import Trade
 from evs_server.exchange.matching import planned
-from evs_server.exchange.prints import Tape
-from evs_server.fanout.codec import encode_position, encode_read
-from evs_server.ingest.codec import decode_batch
+from evs_server.exchange.prints import Print, Tape
 from evs_server.model import EngineState
 from evs_server.store.database import Database
-from evs_server.store.memory import Tables
 from evs_server.store.postgres import PostgresStore
-from tests.builders import DAY_MS
 from tests.cluster.deployment import Cluster, started
-from tests.database import run_apart
+from tests.database import DatabaseServer, run_apart
 from tests.e2e.caller import BUY, SELL, Caller
-from tests.e2e.exchange_tables import ExchangeTables
-from tests.simulation.process import Process, at_once
+from tests.e2e.exchange_tables import ExchangeTables, exchange_database
+from tests.e2e.processes import serving
+from tests.patience import eventually
+from tests.prints import real_tapes
 from tests.wire import cash, ticks, trades
 
 OPEN_MS = 34_200_000
-STALE_AFTER_MS = DAY_MS
 SOURCE = "replay"
 
 
+def made_up_tapes(folder: Path, print_count: int) -> list[Tape]:
+    """Two days of two stocks: many prints at one time, prices that wander, as the real tape has them."""
+    days = ("20131007", "20131008")
+    each = print_count // 4
+    return [Tape.checked([write_prints(folder, name, day, each) for name in ("ibm", "aig")]) for day in days]
+
+
 def write_prints(folder: Path, symbol: str, day: str, count: int) -> Path:
-    """A file of made-up prints over an hour, as the tape has them: many at one time, prices that wander."""
+    """A file of made-up prints over an hour."""
     draw = Random(f"{symbol} {day}")
     times = sorted(OPEN_MS + draw.randrange(0, 3_600_000, 100) for _ in range(count))
     price, lines = draw.randint(2_000, 20_000), []
@@ -49,10 +55,12 @@ def write_prints(folder: Path, symbol: str, day: str, count: int) -> Path:
     return path
 
 
-def requests(tape: Tape, account_ids: Sequence[int]) -> Iterator[pb.StreamEventsRequest]:
+def requests(
+    prints: Iterable[Print], account_ids: Sequence[int], trades_per_batch: int
+) -> Iterator[pb.StreamEventsRequest]:
     """The prints as a sender's batches, a few deposits among them."""
     draw, sequence, settlement = Random(1), 1, 0
-    for batch in planned(tape, account_ids, seed=1, tick_ms=60_000, trades_per_batch=40):
+    for batch in planned(prints, account_ids, seed=1, tick_ms=60_000, trades_per_batch=trades_per_batch):
         runs, count = [], 0
         for step in batch.steps:
             if isinstance(step, Trade):
@@ -72,99 +80,140 @@ def requests(tape: Tape, account_ids: Sequence[int]) -> Iterator[pb.StreamEvents
         sequence += count
 
 
-def one_engine(balances_cents: dict[int, int], sent: Sequence[pb.StreamEventsRequest], now_ms: int) -> Process:
-    """What one process makes of the same, whose tables have the same accounts."""
-    tables = Tables()
-    tables.balances_cents.update(balances_cents)
-    process = Process(tables, STALE_AFTER_MS)
-    process.intake.import_exchange(at_once(process.store.read_exchange()), now_ms)
-    for request in sent:
-        outcome = process.intake.take(decode_batch(request), now_ms)
-        assert not outcome.refusals
-    return process
+def opened(tables: ExchangeTables, count: int) -> list[int]:
+    """Accounts with some money, the same in each database."""
+    draw = Random(7)
+    return [tables.open_account(draw.randrange(10**6, 10**8)) for _ in range(count)]
 
 
-def slice_hashes(whole: EngineState) -> list[str]:
-    """The digest of what each virtual shard should hold of a state."""
+class Served(NamedTuple):
+    """What is said of each account: its newest value, and its positions."""
+
+    values: dict[int, pb.GetEquityResponse]
+    positions: dict[int, dict[int, pb.Position]]
+
+
+def served(caller: Caller, account_ids: Sequence[int]) -> Served:
+    """What is said of all, but for what may differ: versions, clock times, and whether the disk was slow just now."""
+    found = Served({each: caller.equity(each) for each in account_ids}, {})
+    for value in found.values.values():
+        value.ClearField("version")
+        value.flags[:] = [each for each in value.flags if each != pb.EQUITY_FLAG_DEGRADED]
+    for account_id in account_ids:
+        found.positions[account_id] = caller.positions(account_id)
+        for position in found.positions[account_id].values():
+            position.ClearField("last_updated")
+            position.ClearField("mark_time")
+    return found
+
+
+def send(caller: Caller, sent: Sequence[pb.StreamEventsRequest], half_way: Callable[[], object]) -> None:
+    """Return once all is durable; nothing may be refused."""
+    answered = 0
+    for answer in caller.stream(iter(sent)):
+        assert [] == list(answer.refusals)
+        answered += answer.batch_answer
+        if answer.batch_answer and answered == len(sent) // 2:
+            half_way()
+    assert len(sent) == answered
+    last = caller.ingest_state(SOURCE).applied_sequence
+    assert last == caller.ingest_state(SOURCE, wait_durable=last).durable_sequence
+
+
+async def stored(dsn: str, *shards: int) -> list[EngineState]:
+    """What is committed of each slice, or of the whole, as the next to start would read it."""
+    database = await Database.open(dsn)
+    try:
+        return [(await PostgresStore(database, shard=shard).recover()).state for shard in shards]
+    finally:
+        await database.close()
+
+
+def slices(whole: EngineState) -> list[EngineState]:
+    """What each virtual shard should hold of the state of one process."""
 
     def part(columns: Any, shard: int) -> Any:
         row = shards_of(columns.account_id) == shard
         return type(columns)(*(getattr(columns, field.name)[row] for field in fields(columns)))
 
     return [
-        state.digest(replace(whole, accounts=part(whole.accounts, shard), positions=part(whole.positions, shard)))
+        replace(whole, accounts=part(whole.accounts, shard), positions=part(whole.positions, shard))
         for shard in range(SHARD_COUNT)
     ]
 
 
-async def stored_hashes(dsn: str) -> list[str]:
-    """The digest of what each virtual shard has committed, as its next owner would read it."""
-    database = await Database.open(dsn)
-    try:
-        stores = [PostgresStore(database, shard=shard) for shard in range(SHARD_COUNT)]
-        return [state.digest((await store.recover()).state) for store in stores]
-    finally:
-        await database.close()
-
-
-def closes_of(process: Process) -> dict[int, list[tuple[int, int, int]]]:
-    """By account, each session close: its time, equity and net flow."""
-    found: dict[int, list[tuple[int, int, int]]] = {}
-    for made in process.published:
-        if made.session_roll:
-            columns = (made.account_id, made.equity_cents, made.net_flow_cents)
-            for account_id, equity, net_flow in zip(*(column.tolist() for column in columns), strict=True):
-                found.setdefault(account_id, []).append((made.timestamp_ms, equity, net_flow))
-    return found
-
-
 CLOSES = """
-SELECT account_id, extract(epoch FROM timestamp)::bigint * 1000 AS ms, total_equity, net_flow
-FROM equity_timeseries WHERE timestamp = ANY (SELECT closed_at FROM evs.closed_session) ORDER BY version
+SELECT account_id, timestamp, total_equity, net_flow, flags
+FROM equity_timeseries WHERE timestamp = ANY (SELECT closed_at FROM evs.closed_session) ORDER BY account_id, timestamp
 """
 
 
-@pytest.mark.parametrize(
-    ("account_count", "print_count"), [(60, 400), pytest.param(200, 10_000, marks=pytest.mark.faults)]
-)
-def test_three_workers_are_one_engine_to_the_cent(
-    account_count: int, print_count: int, tables: ExchangeTables, cluster: Cluster, tmp_path: Path
+class Rehearsal:
+    """
+    Prints through one process, and then through a cluster, each with the exchange's database of its own.
+
+    Args:
+        server: Where the databases are.
+        cluster: Three workers and a gateway, not started yet.
+        tables: The cluster's database.
+        folder: Of the process.
+    """
+
+    def __init__(self, server: DatabaseServer, cluster: Cluster, tables: ExchangeTables, folder: Path) -> None:
+        self._server, self._cluster, self._tables, self._folder = server, cluster, tables, folder
+
+    def run(
+        self,
+        prints: Iterable[Print],
+        account_count: int,
+        trades_per_batch: int,
+        half_way: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Newest values, positions, session closes, and by virtual shard the digest of all that decides what comes."""
+        account_ids = opened(self._tables, account_count)
+        sent = list(requests(prints, account_ids, trades_per_batch))
+        with exchange_database(self._server) as tables:
+            assert account_ids == opened(tables, account_count)
+            with serving(tables.dsn, self._folder / "one") as (process, address), Caller(address) as caller:
+                send(caller, sent, lambda: None)
+                expected = served(caller, account_ids)
+                assert 0 == process.terminate(), process.said
+            [whole] = run_apart(stored(tables.dsn, WHOLE))
+            closes = tables.rows(CLOSES)
+        address = started(self._cluster)
+        with Caller(address) as caller:
+            send(caller, sent, half_way)
+            # What a gateway has yet to hear after a shard has moved, it asks for: a moment later than of a commit.
+            eventually(lambda: expected == served(caller, account_ids), "the gateway says what one process does")
+        self._cluster.stop()
+        found = run_apart(stored(self._tables.dsn, *range(SHARD_COUNT)))
+        assert [state.digest(each) for each in slices(whole)] == [state.digest(each) for each in found]
+        assert closes
+        assert closes == self._tables.rows(CLOSES)
+
+
+def kill_one(cluster: Cluster) -> None:
+    """End a worker as a crash would."""
+    cluster.shards[0].kill()
+
+
+@pytest.fixture
+def rehearsal(system_server: DatabaseServer, cluster: Cluster, tables: ExchangeTables, tmp_path: Path) -> Rehearsal:
+    """One process and a cluster, to be held against each other."""
+    return Rehearsal(system_server, cluster, tables, tmp_path)
+
+
+def test_three_workers_are_one_process_to_the_cent(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    """Prints that were made up, some hundreds."""
+    rehearsal.run(chain(*made_up_tapes(tmp_path, 400)), account_count=60, trades_per_batch=40)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("real", [False, True], ids=["made up", "real"])
+def test_with_a_worker_killed_half_way_all_prints_count_once(
+    rehearsal: Rehearsal, cluster: Cluster, tmp_path: Path, real: bool
 ) -> None:
-    """Newest values, positions, session closes, and by virtual shard the digest of all that decides what comes next."""
-    draw = Random(7)
-    days = ("20131007", "20131008")
-    tape = Tape.checked(
-        [write_prints(tmp_path, name, day, print_count // 4) for day in days for name in ("ibm", "aig")]
-    )
-    balances = {tables.open_account(cents): cents for cents in draw.choices(range(10**6, 10**8), k=account_count)}
-    sent = list(requests(tape, list(balances)))
-    address = started(cluster)
-    with Caller(address) as caller:
-        answers = [answer for answer in caller.stream(iter(sent)) if answer.batch_answer]
-        assert (len(sent), []) == (len(answers), [each for answer in answers for each in answer.refusals])
-        last = answers[-1].applied_sequence
-        assert last == caller.ingest_state(SOURCE, wait_durable=last).durable_sequence
-        whole = one_engine(balances, sent, OPEN_MS)
-        for account_id in balances:
-            snapshot = whole.engine.snapshot(account_id)
-            assert snapshot is not None
-            found = caller.equity(account_id)
-            # A slow disk is no difference: what is not stored soon is flagged, by whoever waits for it.
-            found.flags[:] = [each for each in found.flags if each != pb.EQUITY_FLAG_DEGRADED]
-            assert encode_read(replace(snapshot, version=found.version)) == found
-            expected = {each.symbol_id: encode_position(each) for each in whole.engine.positions(account_id)}
-            assert timeless(expected) == timeless(caller.positions(account_id))
-    cluster.stop()
-    assert slice_hashes(whole.engine.export_state()) == run_apart(stored_hashes(tables.dsn))
-    closes: dict[int, list[tuple[int, int, int]]] = {}
-    for row in tables.rows(CLOSES):
-        closes.setdefault(row["account_id"], []).append((row["ms"], row["total_equity"], row["net_flow"]))
-    assert closes_of(whole) == closes
-
-
-def timeless(positions: dict[int, pb.Position]) -> dict[int, pb.Position]:
-    """Positions without the times of the clock at which they, and their marks, last changed."""
-    for position in positions.values():
-        position.ClearField("last_updated")
-        position.ClearField("mark_time")
-    return positions
+    """Tens of thousands, at the pace of the log: what the worker had not committed is read again by others."""
+    tapes = real_tapes() if real else made_up_tapes(tmp_path, 10_000)
+    prints = chain(*(islice(tape, 25_000) for tape in tapes))
+    rehearsal.run(prints, 200, trades_per_batch=1_000, half_way=partial(kill_one, cluster))
