@@ -18,18 +18,25 @@ COLUMNS: Final = (
 )
 """One process with all accounts; all 64 virtual shards together; the busiest of so many workers; the busiest shard."""
 
-QUANTITIES: Final[Mapping[str, str]] = {
+SHARED_OUT: Final[Mapping[str, str]] = {
     "messages": "messages read from the log",
     "bytes": "bytes of them",
     "events": "events applied, prices and observed prices among them",
     "positions_valued": "positions valued",
     "accounts_valued": "accounts valued",
     "rows": "rows written, of history and of state",
-    "transactions": "transactions",
-    "statements": "statements and copies in them",
     "news": "messages told to gateways",
     "news_bytes": "bytes of them",
 }
+"""What each virtual shard has of its own."""
+
+OF_WORKER: Final[Mapping[str, str]] = {
+    "transactions": "transactions",
+    "statements": "statements and copies in them",
+}
+"""What the virtual shards of one worker have together."""
+
+QUANTITIES: Final = {**SHARED_OUT, **OF_WORKER}
 
 
 def table_lines(counted: Mapping[str, Any]) -> Sequence[str]:

@@ -7,10 +7,11 @@ captures is written to PostgreSQL, all the statements counted. Beside it one eng
 batches, as ``evs serve`` does; that both have valued the same is checked. Virtual shard k belongs to worker k modulo
 their number, which is the share that workers agree on.
 
-Everything of one second is taken to come within one pace of the writer: there is one transaction a virtual shard and
-second. ``cluster.json`` beside the results has the counts, of which ``report`` makes a table. Left out: what NATS and
-PostgreSQL add to each message and row, copies, the keeper, last values (one a second and account at most, each of some
-60 bytes).
+Everything of one second is taken to come within one pace of the writers: there is one transaction a worker and second,
+for all of its virtual shards. What a worker writes together depends on which are its own, so it is written for each
+number of workers, to a database of their own. ``cluster.json`` beside the results has the counts, of which ``report``
+makes a table. Left out: what NATS and PostgreSQL add to each message and row, copies, the keeper, last values (one a
+second and account at most, each of some 60 bytes).
 """
 
 import asyncio
@@ -26,7 +27,7 @@ from typing import Any, Final, TypeVar, cast
 
 from evs.v1 import evs_pb2 as pb
 
-from bench.cluster_table import COLUMNS, QUANTITIES, WORKERS, table_lines
+from bench.cluster_table import COLUMNS, OF_WORKER, SHARED_OUT, WORKERS, table_lines
 from bench.command import options
 from bench.events import trades
 from bench.harness import today
@@ -49,9 +50,10 @@ from evs_server.ports import ValuationSink
 from evs_server.shard.tell import Teller
 from evs_server.store.database import Database
 from evs_server.store.embedded import EmbeddedPostgres
+from evs_server.store.joint import Due, Writing, commit
 from evs_server.store.merge import merge, row_count
 from evs_server.store.migrate import migrate
-from evs_server.store.postgres import PostgresStore, Writing
+from evs_server.store.postgres import PostgresStore
 
 SIZE: Final = Size(accounts=20_000)
 SECONDS: Final = 10
@@ -128,19 +130,16 @@ class Room:
         """As of ``FlushSink``."""
         self._flushes.append(flush)
 
-    async def commit(self, store: PostgresStore, statements: Counts) -> None:
-        """Write what was captured, in one transaction, and count what that took."""
+    def captured(self) -> Flush | None:
+        """What changed since the last time, if anything did."""
         self.intake.flush()
-        if not self._flushes:
-            return
-        flush, self._flushes = merge(self._flushes), []
-        statements.clear()
-        await store.write(flush)
-        self.counts["transactions"] += 1
-        self.counts["statements"] += statements.total()
-        self.counts["rows"] += row_count(flush)
         valued, self._positions_before = self._positions_before, self.engine.positions_valued_count
         self.counts["positions_valued"] += self._positions_before - valued
+        if not self._flushes:
+            return None
+        flush, self._flushes = merge(self._flushes), []
+        self.counts["rows"] += row_count(flush)
+        return flush
 
 
 class VirtualShard(Room):
@@ -195,7 +194,7 @@ async def counted(load: Load, world: World) -> Mapping[str, Any]:
     """The counts of one load, a second, by quantity, as ``cluster_table`` shows them."""
     whole, shards, sender = Room(an_engine(world), Sequencer()), virtual_shards(world), Sender()
     log: Counts = Counter()
-    async with _stores() as (stores, statements):
+    async with _installations() as installations:
         for second in range(SECONDS):
             for batch in _batches(load, second, sender):
                 outcome = whole.intake.take(batch, NOW_MS)
@@ -204,16 +203,23 @@ async def counted(load: Load, world: World) -> Mapping[str, Any]:
                 for entry in put_in(batch, log):
                     for shard in shards:
                         shard.read(entry)
-            await whole.commit(stores[WHOLE], statements)
-            for number, shard in enumerate(shards):
-                await shard.commit(stores[number], statements)
+            flushes = {number: each for number, shard in enumerate(shards) if (each := shard.captured()) is not None}
+            flush = whole.captured()
+            assert flush is not None, "each second ends with a tick"
+            whole_process, *divided = installations
+            await whole_process.commit({WHOLE: flush})
+            for installation in divided:
+                await installation.commit(flushes)
     total = _sum([each.counts for each in shards])
     for name in ("accounts_valued", "positions_valued"):
         assert whole.counts[name] == total[name], f"{name}: one engine {whole.counts[name]}, shards {total[name]}"
     return {
         "load": f"{load.about}, each second; {SIZE.accounts:,} accounts of {SIZE.positions_per_account} positions",
         "log": {name: log[name] / SECONDS for name in sorted(log)},
-        "counts": {name: dict(zip(COLUMNS, _row(name, whole, shards), strict=True)) for name in QUANTITIES},
+        "counts": {
+            **{name: dict(zip(COLUMNS, _row(name, whole, shards), strict=True)) for name in SHARED_OUT},
+            **{name: dict(zip(COLUMNS, _row_of_worker(name, installations), strict=True)) for name in OF_WORKER},
+        },
     }
 
 
@@ -225,6 +231,16 @@ def _row(name: str, whole: Room, shards: Sequence[VirtualShard]) -> Iterator[flo
     for workers in WORKERS:
         yield max(sum(by_shard[worker::workers]) for worker in range(workers))
     yield max(by_shard)
+
+
+def _row_of_worker(name: str, installations: Sequence["Installation"]) -> Iterator[float | None]:
+    """The same of what virtual shards have together, as far as they are on one worker."""
+    whole, *divided = installations
+    yield whole.busiest(name) / SECONDS
+    yield None
+    for installation in divided:
+        yield installation.busiest(name) / SECONDS
+    yield None
 
 
 def _batches(load: Load, second: int, sender: Sender) -> Iterator[Batch]:
@@ -278,30 +294,63 @@ def _some(table: T, row: BoolArray) -> T:
     return type(table)(*(getattr(table, field.name)[row] for field in fields(cast("Any", table))))
 
 
+class Installation:
+    """
+    So many workers that share the virtual shards, or one process with everything, on a database of their own.
+
+    Args:
+        database: Theirs.
+        workers: How many; 0 is the one process.
+    """
+
+    def __init__(self, database: Database, workers: int) -> None:
+        self._database = database
+        self._workers = workers
+        self._start_numbers: dict[int, int] = {}
+        self._counts: list[Counts] = [Counter() for _ in range(max(workers, 1))]
+
+    async def begin(self) -> None:
+        """Start on every slice."""
+        for shard in range(SHARD_COUNT) if self._workers else [WHOLE]:
+            store = PostgresStore(self._database, shard=shard)
+            self._start_numbers[shard] = (await store.recover()).start_number
+
+    async def commit(self, flushes: Mapping[int, Flush]) -> None:
+        """Write what slices have ready: each worker in one transaction, whose statements are counted."""
+        for worker, counts in enumerate(self._counts):
+            own = [shard for shard in flushes if not self._workers or shard % self._workers == worker]
+            if own:
+                due = [Due(shard, self._start_numbers[shard], flushes[shard]) for shard in own]
+                assert not any(await commit(_counting(self._database, counts), due))
+                counts["transactions"] += 1
+
+    def busiest(self, name: str) -> int:
+        """The most of something that one of the workers has done."""
+        return max(counts[name] for counts in self._counts)
+
+
 @asynccontextmanager
-async def _stores() -> AsyncIterator[tuple[Mapping[int, PostgresStore], Counts]]:
-    """A store for the whole and for each slice, of databases apart, and what their connections count."""
-    statements: Counts = Counter()
+async def _installations() -> AsyncIterator[Sequence[Installation]]:
+    """One process, and each number of workers."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        stores = {}
-        for name, numbers in (("whole", [WHOLE]), ("slices", list(range(SHARD_COUNT)))):
-            dsn = await stack.enter_async_context(EmbeddedPostgres(folder / name, durable=False))
+        installations = []
+        for workers in (0, *WORKERS):
+            dsn = await stack.enter_async_context(EmbeddedPostgres(folder / str(workers), durable=False))
             await migrate(dsn)
             database = await Database.open(dsn)
             stack.push_async_callback(database.close)
-            for number in numbers:
-                stores[number] = PostgresStore(database, shard=number, writing=_counting(database, statements))
-                await stores[number].recover()
-        yield stores, statements
+            installations.append(Installation(database, workers))
+            await installations[-1].begin()
+        yield installations
 
 
-def _counting(database: Database, statements: Counts) -> Writing:
+def _counting(database: Database, counts: Counts) -> Writing:
     @asynccontextmanager
     async def transaction(what: str, seconds: float) -> AsyncIterator[Any]:
         async with database.transaction(what, seconds=seconds, writer=True) as connection:
-            statements["BEGIN and COMMIT"] += 2
-            yield _Counting(connection, statements)
+            counts["statements"] += 2  # BEGIN and COMMIT
+            yield _Counting(connection, counts)
 
     def writing(what: str, seconds: float) -> AbstractAsyncContextManager[Any]:
         return transaction(what, seconds)
@@ -310,16 +359,22 @@ def _counting(database: Database, statements: Counts) -> Writing:
 
 
 class _Counting:
-    """A connection that counts what it is asked to do; what it does is another's."""
+    """A connection that counts what it is asked to do, each of many as one; what it does is another's."""
 
-    def __init__(self, connection: Any, statements: Counts) -> None:
+    def __init__(self, connection: Any, counts: Counts) -> None:
         self._connection = connection
-        self._statements = statements
+        self._counts = counts
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith(("execute", "fetch", "copy")):
-            self._statements[name] += 1
-        return getattr(self._connection, name)
+        asked = getattr(self._connection, name)
+        if not name.startswith(("execute", "fetch", "copy")):
+            return asked
+
+        def counted(*arguments: Any, **named: Any) -> Any:
+            self._counts["statements"] += len(arguments[1]) if name in ("executemany", "fetchmany") else 1
+            return asked(*arguments, **named)
+
+        return counted
 
 
 def _sum(counts: Sequence[Counts]) -> Counts:

@@ -7,12 +7,15 @@ from typing import Protocol
 
 import asyncpg
 
+from evs_server.clock import SystemClock
 from evs_server.model import SettledTrade, Side
 from evs_server.ports import Store
 from evs_server.store.database import Database
+from evs_server.store.joint import JointCommits
 from evs_server.store.memory import ExchangeTrade, MemoryStore, Tables
 from evs_server.store.ownership import Ownership
 from evs_server.store.postgres import PostgresStore
+from evs_server.works import Works
 
 SECONDS = 30
 Trade = tuple[int, int, int, str, int, int]
@@ -112,6 +115,7 @@ class SliceSite(PostgresSite):
     def __init__(self, dsn: str) -> None:
         super().__init__(dsn)
         self.ownerships: list[Ownership] = []
+        self.works = Works()
 
     async def open(self) -> Store:
         if not self.stores:
@@ -121,10 +125,15 @@ class SliceSite(PostgresSite):
         self.ownerships.append(ownership)
         await ownership.join()
         database = await Database.open(self.dsn)
-        self.stores.append(PostgresStore(database, shard=self.SHARD, writing=ownership.transaction))
+        joint = JointCommits(ownership.transaction, SystemClock())
+        self.works.start("commits", joint.run())
+        self.stores.append(
+            PostgresStore(database, shard=self.SHARD, writing=ownership.transaction, committing=joint.write)
+        )
         return self.stores[-1]
 
     async def close(self) -> None:
+        await self.works.stop(SECONDS)
         await super().close()
         for ownership in self.ownerships:
             await ownership.close()

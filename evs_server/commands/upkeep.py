@@ -26,7 +26,7 @@ def migrate() -> None:
 
     async def body() -> list[str]:
         async with open_database(settings) as dsn:
-            return await apply_migrations(dsn)
+            return await apply_migrations(dsn, expects_exchange=settings.database_url is not None)
 
     applied = asyncio.run(body())
     say("\n".join(f"applied {name}" for name in applied) if applied else "nothing to apply: the tables are up to date")

@@ -9,8 +9,8 @@ is its own, to the virtual shard that ``shard_of`` gives it; marks and the sessi
 are, and the digests of what they sent, go to the keeper. History stays where it is: it is keyed by account. Each slice
 goes on from the version the whole had got to, so that an account's versions go on growing.
 
-The way back is not here. It would need all slices to have read the log up to its end, which only the log can tell, and
-one digest of each event, which only the keeper has: a backup taken before is simpler, and surer.
+The way back is not here: slices may have marks, session closes and an order of settlements that no one process could
+have had (docs/CLUSTER.md).
 """
 
 import asyncio

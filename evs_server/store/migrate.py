@@ -35,6 +35,9 @@ STATEMENT_SECONDS: Final = 600
 
 _REPLY_SECONDS: Final = STATEMENT_SECONDS + 10  # the server gives up first, and says why
 
+EXCHANGE: Final = "0001_exchange"
+"""The migration that makes the exchange's tables where they are not."""
+
 _FILE_NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _OPTIONAL: Final = re.compile(r"-- optional: (.+)")
 
@@ -90,13 +93,17 @@ def read_migrations(folder: Traversable | None = None) -> tuple[Migration, ...]:
     return tuple(_read(file) for file in files)
 
 
-async def migrate(database: "str | Connection", *, folder: Traversable | None = None) -> list[str]:
+async def migrate(
+    database: "str | Connection", *, folder: Traversable | None = None, expects_exchange: bool = False
+) -> list[str]:
     """
     Apply what is missing.
 
     Args:
         database: An address, or a connection that is in no transaction.
         folder: Where the migrations are; None for those of EVS.
+        expects_exchange: Whether the exchange's tables should be there; that they had to be made is then told, since
+            an empty database that was named by mistake looks like one of an exchange without accounts.
 
     Returns:
         Names of those applied now, in order.
@@ -110,7 +117,12 @@ async def migrate(database: "str | Connection", *, folder: Traversable | None = 
         async with _turn(connection):
             await _ensure_log(connection)
             _refuse_unknown(migrations, await _applied(connection))
-        return [migration.name for migration in migrations if await _apply(connection, migration)]
+        found = await connection.fetchrow(_QUERIES["look_for_exchange"], timeout=CONNECT_SECONDS)
+        assert found is not None
+        applied = [migration.name for migration in migrations if await _apply(connection, migration)]
+        if expects_exchange and EXCHANGE in applied and found["missing"]:
+            _tell_made(**found)
+        return applied
 
 
 async def pending(database: "str | Connection", *, folder: Traversable | None = None) -> list[str]:
@@ -128,6 +140,17 @@ async def pending(database: "str | Connection", *, folder: Traversable | None = 
         applied = await _applied(connection) if known["has_log"] else {}
     _refuse_unknown(migrations, applied)
     return [migration.name for migration in migrations if migration.name not in applied]
+
+
+def _tell_made(database: str, schema: str | None, missing: Sequence[str]) -> None:
+    logger.warning(
+        "database %s (schema %s) had no table %s: EVS has made them, empty. If the exchange has its accounts elsewhere,"
+        " this is the wrong database, or the search_path of EVS's role does not lead to its tables: stop EVS, look at"
+        " EVS_DATABASE_URL, and drop what was made here (those tables, and schema evs)",
+        database,
+        schema,
+        ", ".join(missing),
+    )
 
 
 def _read(file: Traversable) -> Migration:

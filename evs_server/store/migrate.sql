@@ -12,6 +12,11 @@ SELECT pg_advisory_xact_lock(hashtextextended('evs.migration', 0));
 -- name: look
 SELECT to_regnamespace('evs') IS NOT NULL AS has_schema, to_regclass('evs.migration') IS NOT NULL AS has_log;
 
+-- name: look_for_exchange
+SELECT current_database() AS database, current_schema() AS schema,
+       array(SELECT name FROM unnest(ARRAY['accounts', 'positions', 'trades']) AS name WHERE to_regclass(name) IS NULL)
+           AS missing;
+
 -- name: create_schema
 CREATE SCHEMA evs;
 

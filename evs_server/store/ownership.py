@@ -10,14 +10,15 @@ another and takes its locks again; where nobody has started on a virtual shard m
 has, that one is gone. As with the lead of ``evs serve`` (``leader``) the lock says who should write, and the start
 number, checked in each writing transaction, who may.
 
-There is one connection, and one transaction on it at a time, in the order asked for. One that fails is rolled back, and
-the locks stay; only a server that does not answer costs the connection. Touches the network.
+There is one connection, and one transaction on it at a time, in the order asked for. One that fails, or that nobody
+waits for any more, is rolled back, and the locks stay; only a server that does not answer costs the connection. Touches
+the network.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -70,6 +71,7 @@ class Ownership:
         self._on_gone = on_gone
         self._times = times or LeaderTimes()
         self._start_numbers: dict[int, int | None] = {}
+        self._leaving: set[int] = set()
         self._takes_part = False
         self._connection: BareConnection | None = None
         self._lost = asyncio.Event()
@@ -137,7 +139,8 @@ class Ownership:
         """
         if shard in self._start_numbers:
             return True
-        if not await self._ask_one("take", shard):
+        # A session may hold a lock twice: one that is on its way out is not taken before it is out.
+        if shard in self._leaving or not await self._ask_one("take", shard):
             return False
         self._start_numbers[shard] = None
         return True
@@ -152,12 +155,13 @@ class Ownership:
         Own a virtual shard no more; nothing of it may be under way.
 
         Raises:
-            StoreUnavailable: If the database is away; it is then not owned either, and will not be taken again.
+            StoreUnavailable: If the database is away, or busy; it is then not owned either, and its lock is let go of
+                as soon as that is possible.
         """
         if shard in self._start_numbers:
             del self._start_numbers[shard]
-            if not self._is_lost:
-                await self._ask("release", shard)
+            self._leaving.add(shard)
+            await self._let_go(shard)
 
     @asynccontextmanager
     async def transaction(self, what: str, seconds: float = TRANSACTION_SECONDS) -> AsyncIterator["Connection"]:
@@ -173,18 +177,19 @@ class Ownership:
         """
         async with self._held(what) as connection, asyncio.timeout(seconds):
             transaction = connection.transaction()
+            beginning, committing = _apart(transaction.start()), None
             done = False
             try:
-                # Within: one that is cut off while it begins may have begun, and the next would be a part of it.
-                await transaction.start()
+                await asyncio.shield(beginning)
                 if seconds != TRANSACTION_SECONDS:
                     await connection.execute(QUERIES["limit_statement"], f"{int(seconds)}s")
                 yield cast("Connection", connection)
-                await transaction.commit()
+                committing = _apart(transaction.commit())
+                await asyncio.shield(committing)
                 done = True
             finally:
                 if not done:
-                    await _undo(connection, transaction)
+                    await _undo(connection, transaction, committing or beginning, rolls_back=committing is None)
 
     async def keep(self) -> None:
         """Keep what is owned, over whatever becomes of the connection; only to be cancelled. After ``join``."""
@@ -221,6 +226,9 @@ class Ownership:
             if not self._is_lost and not self._turn.locked():
                 with contextlib.suppress(StoreUnavailable):
                     await self._ask("heartbeat")
+                    for shard in tuple(self._leaving):
+                        if shard in self._leaving:  # and is not out by now, and perhaps taken again
+                            await self._let_go(shard)
 
     async def _retake(self) -> None:
         """Return once every virtual shard that was owned is so again, or is known to be another's."""
@@ -255,6 +263,11 @@ class Ownership:
             self._on_gone(shard)
             return True
         return bool(taken)
+
+    async def _let_go(self, shard: int) -> None:
+        if not self._is_lost:
+            await self._ask("release", shard)
+        self._leaving.discard(shard)
 
     async def _take_part(self) -> None:
         if not await self._ask_one("take_part"):
@@ -305,18 +318,36 @@ class Ownership:
             idle_session_timeout=silence_ms,
             idle_in_transaction_session_timeout=silence_ms,
         )
+        self._leaving.clear()  # the locks of another session
         lost = self._lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
         self._connection = connection
 
 
-async def _undo(connection: BareConnection, transaction: Transaction) -> None:
-    """Roll back; if that cannot be, the connection is dropped, and with it everything that hangs on it."""
+def _apart(step: Coroutine[Any, Any, None]) -> "asyncio.Future[None]":
+    """A BEGIN or a COMMIT as a task: the driver no longer knows what state it is in after one that was cut off."""
+    task = asyncio.ensure_future(step)
+    task.add_done_callback(lambda _: task.cancelled() or task.exception())  # told to whoever waits, if anybody does
+    return task
+
+
+async def _undo(
+    connection: BareConnection, transaction: Transaction, last_step: "asyncio.Future[None]", *, rolls_back: bool
+) -> None:
+    """
+    Leave the connection without a transaction; where that cannot be, it is dropped, and with it all that hangs on it.
+
+    Args:
+        last_step: Its BEGIN or its COMMIT, whichever was last; may still be under way.
+        rolls_back: Whether it was the BEGIN.
+    """
     undone = False
     try:
         with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             async with asyncio.timeout(UNDO_SECONDS):
-                await transaction.rollback()
+                await asyncio.shield(last_step)
+                if rolls_back:
+                    await transaction.rollback()
             undone = True
     finally:
         if not undone:

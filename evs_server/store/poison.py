@@ -30,7 +30,7 @@ import numpy as np
 
 from evs_server.errors import StoreUnavailable
 from evs_server.model import Flush, Snapshot, Valuation
-from evs_server.store.commit import write_all_but_rows, write_rows
+from evs_server.store.commit import SliceFlush, write_all_but_rows, write_rows
 from evs_server.store.queries import split_queries
 
 if TYPE_CHECKING:
@@ -76,22 +76,21 @@ def is_poisoned(error: StoreUnavailable) -> bool:
     return _blames_data(error.metadata.get("sqlstate"))
 
 
-async def write_sifted(connection: "Connection", flush: Flush, engine: asyncpg.Record) -> list[SetAside]:
+async def write_sifted(connection: "Connection", written: SliceFlush) -> list[SetAside]:
     """
     Write all that a flush carries but for the rows of history that the database refuses, which are set aside and given.
 
     Args:
         connection: Within the flush's transaction.
-        flush: Not yet committed.
-        engine: The row of ``evs.engine``, locked by this transaction.
+        written: The flush.
 
     Raises:
         StoreUnavailable: If more than ``SET_ASIDE_MAX`` rows are refused.
         PostgresError: If it is not rows of history that are refused.
     """
     # First: if state is refused, there is nothing to search for.
-    await write_all_but_rows(connection, flush, engine)
-    shard: int = engine["shard"]
+    await write_all_but_rows(connection, [written])
+    shard, flush = written.shard, written.flush
     found: list[SetAside] = []
     for snapshot, error in await _search(connection, flush):
         kept = SetAside("equity_timeseries", msgspec.json.encode(snapshot).decode(), error.sqlstate or "", str(error))

@@ -1,8 +1,8 @@
 """
 The store in PostgreSQL: state read at a start, flushes written whole, the exchange's tables read when asked.
 
-Lives here: the transactions, and who may write. Not here: what is read within them (``recovery``) and written
-(``commit``), SQL (``queries.sql``), connections and their failures (``database``), retries (``writer``).
+Lives here: the transactions. Not here: what is read within them (``recovery``) and written (``commit``), who may write
+and with whom (``joint``), SQL (``queries.sql``), connections and their failures (``database``), retries (``writer``).
 
 Every flush locks its slice's row of ``evs.engine`` first; the whole exchange is a slice, too. In that row stand the
 last committed flush, so that a commit whose answer was lost is recognised by the retry, and the start that may write,
@@ -10,33 +10,25 @@ so that a process which another has replaced is turned away: both are decided wh
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Final, Self
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final, Self
 
 import asyncpg
 
-from evs_server import failpoints
 from evs_server.cluster.shards import WHOLE
-from evs_server.errors import Fenced
 from evs_server.limits import IMPORT_TRADES_MAX
 from evs_server.model import ExchangeAccount, ExchangeImport, Flush, Recovered, SettledTrade, Side
 from evs_server.store import rows
-from evs_server.store.commit import write_parts
+from evs_server.store.commit import SliceFlush
 from evs_server.store.database import BULK_SECONDS, TRANSACTION_SECONDS, Database, copy_out
+from evs_server.store.joint import Due, Writing, commit, fence, lock_engines
 from evs_server.store.merge import row_count
 from evs_server.store.poison import SetAside, read_set_aside, write_sifted
 from evs_server.store.queries import QUERIES
 from evs_server.store.recovery import read_recovered, take_start
 
-if TYPE_CHECKING:
-    from evs_server.store.database import Connection
-
-Writing = Callable[[str, float], "AbstractAsyncContextManager[Connection]"]
-"""A transaction in which a flush is committed, given its purpose and its deadline in seconds."""
-
-_ROWS_PER_SECOND_MIN: Final = 5_000
-"""A transaction gets a second more for as many rows: the import of a large exchange must end some time, too."""
+_SIFTED_ROWS_PER_SECOND_MIN: Final = 1_250
+"""A transaction that sifts gets a second more for as many rows: it writes them about twice, in ever smaller parts."""
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +44,21 @@ class PostgresStore:
         database: A migrated one; whoever opened it closes it, or has ``close`` do it.
         shard: Whose state: ``WHOLE`` is the exchange, 0 and on a virtual shard or their keeper.
         writing: Where flushes are committed, if not on the database's own connection for that: an ``Ownership``.
+        committing: Who commits them, if not in a transaction for each: a ``JointCommits``.
     """
 
-    def __init__(self, database: Database, *, shard: int = WHOLE, writing: Writing | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        shard: int = WHOLE,
+        writing: Writing | None = None,
+        committing: Callable[[Due], Awaitable[None]] | None = None,
+    ) -> None:
         self.database: Final = database
         self.shard: Final = shard
         self._writing: Final = writing or _own_connection(database)
+        self._committing: Final = committing or self._commit_alone
         self._start_number = 0
 
     @classmethod
@@ -138,17 +139,7 @@ class PostgresStore:
             StoreUnavailable: If it is not known to be committed; write it again.
         """
         assert self._start_number, "recover comes before write"
-        seconds = TRANSACTION_SECONDS + row_count(flush) // _ROWS_PER_SECOND_MIN
-        what = f"write flush {flush.number}"
-        async with self._writing(what, seconds) as connection:
-            # Fencing is decided first: once a successor writes, a committed flush of this number may be its, not ours.
-            engine = self._own_engine(await connection.fetchrow(QUERIES["lock_engine"], self.shard))
-            if engine["flush_number"] >= flush.number:
-                return
-            failpoints.hit(failpoints.BEFORE_WRITE)
-            await write_parts(connection, flush, engine)
-            failpoints.hit(failpoints.BEFORE_COMMIT)
-        failpoints.hit(failpoints.AFTER_COMMIT)
+        await self._committing(Due(self.shard, self._start_number, flush))
 
     async def write_sifted(self, flush: Flush) -> Sequence[SetAside]:
         """
@@ -162,22 +153,24 @@ class PostgresStore:
             StoreUnavailable: If it is not known to be committed; write it again.
         """
         assert self._start_number, "recover comes before write"
-        seconds = TRANSACTION_SECONDS + 4 * row_count(flush) // _ROWS_PER_SECOND_MIN
+        seconds = TRANSACTION_SECONDS + row_count(flush) // _SIFTED_ROWS_PER_SECOND_MIN
         what = f"sift flush {flush.number}"
         async with self._writing(what, seconds) as connection:
-            engine = self._own_engine(await connection.fetchrow(QUERIES["lock_engine"], self.shard))
+            engine = self._own_engine((await lock_engines(connection, [self.shard]))[self.shard])
             if engine["flush_number"] >= flush.number:
                 return await read_set_aside(connection, flush.number, self.shard)
-            return await write_sifted(connection, flush, engine)
+            return await write_sifted(connection, SliceFlush(engine, flush))
+
+    async def _commit_alone(self, due: Due) -> None:
+        [fenced] = await commit(self._writing, [due])
+        if fenced is not None:
+            raise fenced
 
     def _own_engine(self, engine: asyncpg.Record | None) -> asyncpg.Record:
         assert engine is not None, "a start puts the slice's row into evs.engine, and nobody deletes it"
-        if engine["start_number"] != self._start_number:
-            raise Fenced(
-                f"start {engine['start_number']} has taken over from start {self._start_number}",
-                start_number=engine["start_number"],
-                own_start_number=self._start_number,
-            )
+        fenced = fence(engine, self._start_number)
+        if fenced is not None:
+            raise fenced
         return engine
 
 

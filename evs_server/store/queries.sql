@@ -158,19 +158,14 @@ ORDER BY id;
 
 -- A flush ------------------------------------------------------------------------------------------------------------
 
--- Rows to merge are copied into these first: a copy cannot say what to do with a key that exists. Whose slice they are of
--- is said when they are merged; in the tables that is the last column.
+-- Rows to merge are copied into these first: a copy cannot say what to do with a key that exists. Their last column says
+-- whose slice they are of, as that of the tables does: of the whole, where a copy leaves it out.
 -- name: stage
-CREATE TEMPORARY TABLE IF NOT EXISTS staged_account (LIKE evs.account) ON COMMIT DELETE ROWS;
-CREATE TEMPORARY TABLE IF NOT EXISTS staged_position (LIKE evs.position) ON COMMIT DELETE ROWS;
-CREATE TEMPORARY TABLE IF NOT EXISTS staged_mark (LIKE evs.mark) ON COMMIT DELETE ROWS;
-CREATE TEMPORARY TABLE IF NOT EXISTS staged_unannounced (LIKE evs.unannounced) ON COMMIT DELETE ROWS;
-CREATE TEMPORARY TABLE IF NOT EXISTS staged_newcomer (LIKE evs.newcomer) ON COMMIT DELETE ROWS;
-ALTER TABLE pg_temp.staged_account DROP COLUMN IF EXISTS shard;
-ALTER TABLE pg_temp.staged_position DROP COLUMN IF EXISTS shard;
-ALTER TABLE pg_temp.staged_mark DROP COLUMN IF EXISTS shard;
-ALTER TABLE pg_temp.staged_unannounced DROP COLUMN IF EXISTS shard;
-ALTER TABLE pg_temp.staged_newcomer DROP COLUMN IF EXISTS shard;
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_account (LIKE evs.account INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_position (LIKE evs.position INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_mark (LIKE evs.mark INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_unannounced (LIKE evs.unannounced INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_newcomer (LIKE evs.newcomer INCLUDING DEFAULTS) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_correction (
     corrected_ms BIGINT, account_id BIGINT, kind SMALLINT, requested BOOLEAN, field SMALLINT, symbol_id BIGINT,
     before BIGINT, after BIGINT
@@ -180,7 +175,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS staged_correction (
 SELECT shard, flush_number, start_number, settlement_count FROM evs.engine WHERE shard = $1 FOR UPDATE;
 
 -- name: merge_account
-INSERT INTO evs.account AS kept SELECT *, $1::smallint FROM pg_temp.staged_account
+INSERT INTO evs.account AS kept SELECT * FROM pg_temp.staged_account
 ON CONFLICT (account_id) DO UPDATE SET
     cash_cents = excluded.cash_cents,
     net_flow_cents = excluded.net_flow_cents,
@@ -191,7 +186,7 @@ ON CONFLICT (account_id) DO UPDATE SET
     dirty = excluded.dirty;
 
 -- name: merge_position
-INSERT INTO evs.position AS kept SELECT *, $1::smallint FROM pg_temp.staged_position
+INSERT INTO evs.position AS kept SELECT * FROM pg_temp.staged_position
 ON CONFLICT (account_id, symbol_id) DO UPDATE SET
     quantity_bp = excluded.quantity_bp,
     basis_cents = excluded.basis_cents,
@@ -203,7 +198,7 @@ ON CONFLICT (account_id, symbol_id) DO UPDATE SET
     listed = excluded.listed;
 
 -- name: merge_mark
-INSERT INTO evs.mark AS kept SELECT *, $1::smallint FROM pg_temp.staged_mark
+INSERT INTO evs.mark AS kept SELECT * FROM pg_temp.staged_mark
 ON CONFLICT (shard, symbol_id) DO UPDATE SET
     price_cents = excluded.price_cents,
     source = excluded.source,
@@ -214,7 +209,7 @@ ON CONFLICT (shard, symbol_id) DO UPDATE SET
     changed = excluded.changed;
 
 -- name: merge_unannounced
-INSERT INTO evs.unannounced SELECT *, $1::smallint FROM pg_temp.staged_unannounced
+INSERT INTO evs.unannounced SELECT * FROM pg_temp.staged_unannounced
 ON CONFLICT (account_id, trade_id) DO NOTHING;
 
 -- name: remove_unannounced
@@ -223,7 +218,7 @@ USING unnest($1::bigint[], $2::bigint[]) AS gone (account_id, trade_id)
 WHERE kept.account_id = gone.account_id AND kept.trade_id = gone.trade_id;
 
 -- name: merge_newcomer
-INSERT INTO evs.newcomer AS kept SELECT *, $1::smallint FROM pg_temp.staged_newcomer
+INSERT INTO evs.newcomer AS kept SELECT * FROM pg_temp.staged_newcomer
 ON CONFLICT (account_id) DO UPDATE SET funding_cents = excluded.funding_cents, until_ms = excluded.until_ms;
 
 -- name: trim_newcomers
@@ -251,7 +246,8 @@ DELETE FROM evs.parked WHERE shard = $1 AND parked_id = ANY($2::bigint[]);
 DELETE FROM evs.latest WHERE shard = $1;
 
 -- name: merge_source
-INSERT INTO evs.source (shard, source, epoch, applied_sequence) VALUES ($1, $2, $3, $4)
+INSERT INTO evs.source (shard, source, epoch, applied_sequence)
+SELECT * FROM unnest($1::smallint[], $2::text[], $3::bigint[], $4::bigint[])
 ON CONFLICT (shard, source) DO UPDATE SET epoch = excluded.epoch, applied_sequence = excluded.applied_sequence;
 
 -- name: add_digests

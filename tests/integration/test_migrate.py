@@ -209,3 +209,40 @@ async def test_our_own_migrations_leave_nothing_to_do(any_database: str) -> None
     assert [] == await migrate(any_database)
     names = [(migration.name,) for migration in read_migrations()]
     assert names == await fetch(any_database, "SELECT name FROM evs.migration ORDER BY name")
+
+
+# --- an empty database named by mistake ----------------------------------------------------------------------------
+
+MADE = "had no table accounts, positions, trades: EVS has made them, empty"
+
+
+async def test_where_the_exchange_should_be_an_empty_database_is_not_taken_silently(
+    empty_database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The database is named, and what to look at; once, since from then on it has the tables."""
+    name = urlsplit(empty_database).path.removeprefix("/")
+    with caplog.at_level(logging.WARNING):
+        await migrate(empty_database, expects_exchange=True)
+        assert f"database {name} (schema public) {MADE}" in caplog.text
+        assert "look at EVS_DATABASE_URL" in caplog.text
+        caplog.clear()
+        assert [] == await migrate(empty_database, expects_exchange=True)
+    assert MADE not in caplog.text
+
+
+async def test_the_exchanges_own_tables_are_taken_and_only_what_lacks_is_told(
+    empty_database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connected(empty_database) as connection:
+        await connection.execute("CREATE TABLE accounts (id BIGINT PRIMARY KEY, currency_balance BIGINT)")
+    with caplog.at_level(logging.WARNING):
+        await migrate(empty_database, expects_exchange=True)
+    assert "had no table positions, trades: EVS has made them" in caplog.text
+
+
+async def test_a_database_of_our_own_begins_without_a_word(
+    empty_database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        await migrate(empty_database)
+    assert "EVS has made them" not in caplog.text

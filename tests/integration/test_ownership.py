@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from evs_server.errors import ConfigError, Fenced, StoreUnavailable
+from evs_server.store import ownership as room
 from evs_server.store.database import Database
 from evs_server.store.leader import LeaderTimes
 from evs_server.store.ownership import Ownership
@@ -169,6 +170,40 @@ async def test_a_flush_that_nobody_waits_for_any_more_costs_no_lock(any_database
             await asyncio.wait({writing})
         assert (pid, 0) == (await one.pid(), (await store.recover()).flush_number)
     await hand.close(timeout=PATIENCE_SECONDS)
+
+
+async def test_a_flush_that_is_cut_off_at_whatever_moment_costs_no_lock(any_database: str) -> None:
+    """Also while it begins, or is being committed: the next one finds the connection as it should be."""
+    async with worker(any_database, "one") as one, begun(one) as store:
+        pid = await one.pid()
+        for turns in range(150):
+            writing = asyncio.create_task(store.write(a_flush(1 + turns, accounts=[an_account_row(1, turns)])))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            writing.cancel()
+            await asyncio.wait({writing})
+        assert (pid, {SHARD: "one"}) == (await one.pid(), await one.ownership.owners())
+        await store.write(a_flush(200, accounts=[an_account_row(1, 5)]))
+        assert [5] == (await store.recover()).state.accounts.cash_cents.tolist()
+
+
+async def test_a_lock_that_could_not_be_let_go_of_is_let_go_of_later(
+    any_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection was busy for too long: until then the lock is nobody's to take, not even ours."""
+    monkeypatch.setattr(room, "TURN_SECONDS", 0.05)
+    async with worker(any_database, "one", QUICK) as one, worker(any_database, "two") as two:
+        await one.ownership.take(SHARD)
+        async with one.ownership.transaction("keep it busy"):
+            with pytest.raises(StoreUnavailable):
+                await one.ownership.release(SHARD)
+        assert ([], False, False) == (
+            one.ownership.owned,
+            await one.ownership.take(SHARD),
+            await two.ownership.take(SHARD),
+        )
+        async with one.keeping():
+            await eventually_true(lambda: two.ownership.take(SHARD), "the other takes it")
 
 
 async def test_transactions_take_turns_in_the_order_asked_for(any_database: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from bench import report
 from bench.__main__ import CASES, CLUSTER_CASES
-from bench.cluster_table import COLUMNS, QUANTITIES, WORKERS, table_lines
+from bench.cluster_table import COLUMNS, OF_WORKER, QUANTITIES, SHARED_OUT, WORKERS, table_lines
 
 BENCH = Path(report.__file__).parent
 COUNTED: dict[str, Any] = json.loads((BENCH / "results" / "cluster.json").read_text())
@@ -35,9 +35,19 @@ def test_a_table_has_a_line_for_each_quantity_and_a_column_for_each_number_of_wo
 def test_the_page_has_the_counts_and_workers_share_what_is_counted(load: dict[str, Any]) -> None:
     """Twice the workers have half of the work each, but for what does not divide evenly."""
     assert "\n".join(table_lines(load)) in report.PAGE.read_text()
-    for name, counts in load["counts"].items():
+    for name in SHARED_OUT:
+        counts = load["counts"][name]
         assert counts["1 worker"] == pytest.approx(counts["all shards"]), name
         for count in WORKERS[1:]:
             assert counts["all shards"] / count <= counts[f"{count} workers"] <= 1.1 * counts["all shards"] / count, (
                 name
             )
+
+
+@pytest.mark.parametrize("load", COUNTED["loads"], ids=lambda load: load["load"][:10])
+def test_virtual_shards_of_one_worker_are_committed_together(load: dict[str, Any]) -> None:
+    """One transaction each, of hardly more statements than that of one process: a few of them are for each slice."""
+    transactions, statements = (load["counts"][name] for name in OF_WORKER)
+    assert {1.0} == {transactions[column] for column in ("one process", *(f"{count} workers" for count in WORKERS[1:]))}
+    for count in WORKERS[1:]:
+        assert statements[f"{count} workers"] <= statements["one process"] + 3 * 64 / count
