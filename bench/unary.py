@@ -4,7 +4,8 @@ One RPC after the other, and 64 at a time, against an empty RPC on a bare ``grpc
 EVS is ``evs serve`` as anybody runs it, in a process of its own with everything on, and a PostgreSQL that it writes to
 while it is called; the yardstick is a process that answers an empty message with one. The caller is a third process.
 A round is a few hundred calls of each, in turn; its cost is their median latency. Every call changes something: trades
-are of other accounts each time, prices move, and ticks value the account that has traded since the last one.
+are of other accounts each time, prices move, and each tick values the account of a trade that was sent before it and is
+not timed.
 
 ``unary/empty_rpc`` is the slowest of ``OnTradeSettled``, ``OnPriceUpdated`` and ``OnTickComplete``, one in flight.
 """
@@ -38,6 +39,8 @@ CROWD, CROWD_CALLS = 64, 1_000
 """In flight at a time, and calls of a round then."""
 
 Call = Callable[[], Awaitable[Any]]
+Calls = tuple[Call, Call | None]
+"""What is timed, and what is called before it and is not."""
 
 
 async def main(rounds: int = ROUNDS) -> list[Result]:
@@ -64,7 +67,7 @@ async def main(rounds: int = ROUNDS) -> list[Result]:
 
 
 @contextlib.asynccontextmanager
-async def _callers() -> AsyncIterator[tuple[dict[str, Call], Call]]:
+async def _callers() -> AsyncIterator[tuple[dict[str, Calls], Calls]]:
     """A call of each method of EVS by name, and one of the yardstick's."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -83,16 +86,26 @@ async def _callers() -> AsyncIterator[tuple[dict[str, Call], Call]]:
             "price": lambda: stub.OnPriceUpdated(next(prices)),
             "tick": lambda: stub.OnTickComplete(next(ticks)),
         }
-        yield calls, lambda: empty(Empty())
+        yield (
+            {name: (call, calls["trade"] if name == "tick" else None) for name, call in calls.items()},
+            (
+                lambda: empty(Empty()),
+                None,
+            ),
+        )
 
 
-def _side(call: Call, count: int, in_flight: int) -> Callable[[int], Awaitable[Sample]]:
+def _side(calls: Calls, count: int, in_flight: int) -> Callable[[int], Awaitable[Sample]]:
+    call, before = calls
+
     async def median_latency(_number: int) -> Sample:
         latency_s: list[float] = []
         turns = iter(range(count))
 
         async def caller() -> None:
             for _ in turns:
+                if before is not None:
+                    await before()
                 began = time.perf_counter()
                 await call()
                 latency_s.append(time.perf_counter() - began)

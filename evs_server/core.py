@@ -57,6 +57,7 @@ class Servicer(IngestServicer, FanoutServicer, PositionsServicer, HistoryService
     def attach(self, gate: Gate, engine: Engine, hub: Hub) -> None:
         """Take the rooms behind the methods."""
         self._gate, self._engine, self._hub, self._accounts = gate, engine, hub, gate
+        self._single_door = gate if gate.takes_singly else None
 
 
 @dataclass(frozen=True, slots=True)

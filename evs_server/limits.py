@@ -127,6 +127,9 @@ BATCH_EVENTS_MAX: Final = 65_536
 SLICE_EVENTS: Final = 4_096
 """Events of one batch that are applied before others get a turn: about a millisecond."""
 
+TICK_EVENTS: Final = 512
+"""As how many of them a tick counts, which is a valuation and its rows."""
+
 BATCH_ACCOUNTS_MAX: Final = 1_000
 """Accounts in one BatchGetEquity."""
 

@@ -6,6 +6,7 @@ and a log line with all of it. A failed assertion is a bug that may have left st
 and recovery is the ordinary start (STYLE 4).
 """
 
+import asyncio
 import contextlib
 import functools
 import logging
@@ -145,6 +146,10 @@ async def _tell(error: Exception, context: Any, where: str) -> NoReturn:
             end_process(where)
         case grpc.aio.AbortError():
             raise error  # a method within this one has told already
+        case grpc.aio.InternalError():
+            # There is no call any more to write to: its caller has left, and nothing has failed.
+            log.debug("the caller of %s has left: %s", where, error)
+            raise asyncio.CancelledError from error
         case _:
             refusals[_method_name(where), UNEXPECTED] += 1
             log.exception("unexpected error in %s", where)

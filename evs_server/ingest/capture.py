@@ -37,6 +37,11 @@ class Capture:
         self._rows_since_checkpoint = recovered.rows_since_checkpoint
         self._keeping.restore(recovered.latest)
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether the next flush stores any snapshot."""
+        return bool(self._rows)
+
     def add_events(self, count: int) -> None:
         """Take note of events that have been applied."""
         self._event_count += count

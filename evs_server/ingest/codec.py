@@ -18,6 +18,7 @@ from evs.v1 import evs_pb2 as pb
 from evs_server.errors import InvalidRequest, RequestError
 from evs_server.ingest import columns, rules
 from evs_server.ingest.columns import Checked
+from evs_server.ingest.sequencer import EventId
 from evs_server.limits import BATCH_EVENTS_MAX
 from evs_server.model import Batch, Int64Array, Run, UInt64Array, part_of
 
@@ -28,13 +29,25 @@ _SHORT: Final = 128
 # --- requests -----------------------------------------------------------------------------------------------------
 
 
-def decode_trade(request: pb.OnTradeSettledRequest) -> Batch:
-    """A batch of one trade; raises ``InvalidRequest`` if its event id cannot be used."""
-    row = (
+def leg(request: pb.OnTradeSettledRequest) -> tuple[int, ...]:
+    """What a request says of a trade, unchecked: the columns of a ``TradeRun``."""
+    return (
         request.account_id, request.symbol_id, request.side, request.quantity_bp, request.price_cents,
         request.fee_cents, request.settlement_id,
     )  # fmt: skip
-    return _single(request, columns.few_trades([row]))
+
+
+def event_id(request: pb.OnTradeSettledRequest | pb.OnPriceUpdatedRequest | pb.OnTickCompleteRequest) -> EventId | None:
+    """How the sender of a request has numbered it, unchecked; None if it has not."""
+    if not request.HasField("event_id"):
+        return None
+    given = request.event_id
+    return given.source, given.epoch, given.sequence
+
+
+def decode_trade(request: pb.OnTradeSettledRequest) -> Batch:
+    """A batch of one trade; raises ``InvalidRequest`` if its event id cannot be used."""
+    return _single(request, columns.few_trades([leg(request)]))
 
 
 def decode_price(request: pb.OnPriceUpdatedRequest) -> Batch:

@@ -40,7 +40,9 @@ class Checked(NamedTuple):
     refusals: dict[int, RequestError]
 
 
-_TRADE, _PRICE, _CASH, _TICK = 1, 2, 3, 4
+TRADE, PRICE, CASH, TICK = 1, 2, 3, 4
+"""Kinds of events, as digests tell them apart."""
+
 _SEED: Final = 0x9E3779B97F4A7C15
 _MIX: Final = 0xBF58476D1CE4E5B9
 _SHIFT: Final = 29
@@ -79,13 +81,13 @@ _TICK_RANGES: Final = _ranges((0, EXACT_MAX), (0, TICK_TIME_MS_MAX))
 
 def trades(table: Int64Array) -> Checked:
     """Settled legs; a row of the table for each column of ``TradeRun``."""
-    digest, condemned = _judged(_TRADE, table, _TRADE_RANGES)
+    digest, condemned = _judged(TRADE, table, _TRADE_RANGES)
     return Checked(TradeRun(*table), digest, _refuse(condemned, table, rules.check_trade))
 
 
 def prices(table: Int64Array) -> Checked:
     """Marks; a row of the table for each column of ``PriceRun``."""
-    digest, condemned = _judged(_PRICE, table, _PRICE_RANGES)
+    digest, condemned = _judged(PRICE, table, _PRICE_RANGES)
     return Checked(PriceRun(*table), digest, _refuse(condemned, table, rules.check_price))
 
 
@@ -94,7 +96,7 @@ def flows(table: Int64Array, reason: tuple[str, ...]) -> Checked:
     account_id, amount_cents, text = table
     digest_of = {each: _text_digest(each) for each in set(reason)}
     text[:] = [digest_of[each] for each in reason]
-    digest, condemned = _judged(_CASH, table, _CASH_RANGES)
+    digest, condemned = _judged(CASH, table, _CASH_RANGES)
     too_long = {each for each in digest_of if len(each.encode()) > REASON_BYTES_MAX}
     wrong = amount_cents == 0
     if too_long:
@@ -109,7 +111,7 @@ def flows(table: Int64Array, reason: tuple[str, ...]) -> Checked:
 
 def ticks(table: Int64Array) -> Checked:
     """Tick completions; rows of the table for ids, unsigned numbers taken as signed ones, and for times."""
-    digest, condemned = _judged(_TICK, table, _TICK_RANGES)
+    digest, condemned = _judged(TICK, table, _TICK_RANGES)
     tick_id, tick_time_ms = table[0].view(np.uint64), table[1]
     run = TickRun(np.minimum(tick_id, np.uint64(EXACT_MAX + 1)).astype(np.int64), tick_time_ms)
     return Checked(run, digest, _refuse(condemned, (tick_id, tick_time_ms), rules.check_tick))
@@ -166,12 +168,12 @@ def _text_digest(text: str) -> int:
 
 def few_trades(rows: Sequence[Row]) -> Checked:
     """As ``trades``, of a row for each event."""
-    return Checked(TradeRun(*_columns(rows)), _digest_of_rows(_TRADE, rows), _refuse_rows(rows, rules.check_trade))
+    return Checked(TradeRun(*_columns(rows)), _digests(TRADE, rows), _refuse_rows(rows, rules.check_trade))
 
 
 def few_prices(rows: Sequence[Row]) -> Checked:
     """As ``prices``, of a row for each event."""
-    return Checked(PriceRun(*_columns(rows)), _digest_of_rows(_PRICE, rows), _refuse_rows(rows, rules.check_price))
+    return Checked(PriceRun(*_columns(rows)), _digests(PRICE, rows), _refuse_rows(rows, rules.check_price))
 
 
 def few_flows(rows: Sequence[Row], reason: tuple[str, ...]) -> Checked:
@@ -179,13 +181,13 @@ def few_flows(rows: Sequence[Row], reason: tuple[str, ...]) -> Checked:
     contents = [(*row, _text_digest(text)) for row, text in zip(rows, reason, strict=True)]
     refusals = _refuse_rows(rows, lambda a, b, index: rules.check_cash(a, b, reason[index]))
     account_id, amount_cents = _columns(rows)
-    return Checked(CashRun(account_id, amount_cents, reason), _digest_of_rows(_CASH, contents), refusals)
+    return Checked(CashRun(account_id, amount_cents, reason), _digests(CASH, contents), refusals)
 
 
 def few_ticks(rows: Sequence[Row]) -> Checked:
     """As ``ticks``, of a row for each event; ids are unsigned."""
     columns = _columns([(min(tick_id, EXACT_MAX + 1), tick_time) for tick_id, tick_time in rows])
-    return Checked(TickRun(*columns), _digest_of_rows(_TICK, rows), _refuse_rows(rows, rules.check_tick))
+    return Checked(TickRun(*columns), _digests(TICK, rows), _refuse_rows(rows, rules.check_tick))
 
 
 def _columns(rows: Sequence[Row]) -> Int64Array:
@@ -202,13 +204,20 @@ def _refuse_rows(rows: Sequence[Row], check: Callable[..., None]) -> dict[int, R
     return refusals
 
 
-def _digest_of_rows(kind: int, rows: Iterable[Row]) -> UInt64Array:
-    """As ``_judge`` makes it of columns of these rows."""
-    digests = []
-    for row in rows:
-        digest = kind
-        for value in row:
-            digest = ((digest ^ (value & _WORD)) * _MIX + _SEED) & _WORD
-            digest ^= digest >> _SHIFT
-        digests.append(digest)
-    return np.array(digests, np.uint64)
+def digest_of(kind: int, row: Row) -> int:
+    """
+    The digest of one event, as ``_judge`` makes it of columns.
+
+    Args:
+        kind: ``TRADE`` and its kin.
+        row: What its columns hold of it.
+    """
+    digest = kind
+    for value in row:
+        digest = ((digest ^ (value & _WORD)) * _MIX + _SEED) & _WORD
+        digest ^= digest >> _SHIFT
+    return digest
+
+
+def _digests(kind: int, rows: Iterable[Row]) -> UInt64Array:
+    return np.array([digest_of(kind, row) for row in rows], np.uint64)

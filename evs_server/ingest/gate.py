@@ -14,12 +14,12 @@ from evs_server.clock import Clock
 from evs_server.errors import EvsError, RequestError, StoreUnavailable
 from evs_server.ingest.intake import Intake, Outcome
 from evs_server.ingest.loader import Loader
-from evs_server.ingest.sequencer import IngestState, Sequencing
+from evs_server.ingest.sequencer import EventId, IngestState, Sequencing
 from evs_server.ingest.slices import add, is_large, slices
 from evs_server.ingest.tally import Tally
 from evs_server.lifecycle import Lifecycle, Phase
 from evs_server.limits import FLUSH_DELAY_MS
-from evs_server.model import Batch, ExchangeAccount, Flush, TickRun
+from evs_server.model import Batch, ExchangeAccount, Flush, PriceRun, Run, TickRun, TradeRun
 from evs_server.rpc_status import end_process
 from evs_server.telemetry.distribution import TICK_SECONDS, Distribution
 
@@ -34,9 +34,12 @@ class Gate:
     Takes batches in, and lets those wait who want to know when they are durable.
 
     Attributes:
+        takes_singly: Whether it takes events of unary calls one by one, without a batch around each.
         tally: What became of the events.
         publish_seconds: From the arrival of batches with ticks to when their values were offered to readers.
     """
+
+    takes_singly = True
 
     def __init__(
         self, lifecycle: Lifecycle, intake: Intake, sequencer: Sequencing, loader: Loader, clock: Clock
@@ -54,7 +57,51 @@ class Gate:
         self._news: asyncio.Future[None] | None = None
         loader.on_change = self.flush_soon
         intake.on_tick = self._flush_tick_next
+        self._singles = intake.singles
         lifecycle.on_change(self._changed_phase)
+
+    # --- one by one ------------------------------------------------------------------------------------------
+
+    def take_trade(self, leg: tuple[int, ...], event_id: EventId | None = None) -> bool:
+        """
+        Apply a settled leg at once, if nothing speaks against it; for a method that has not awaited anything yet.
+
+        Args:
+            leg: The columns of a ``TradeRun``, as they were sent.
+            event_id: How its sender has numbered it, as it was sent; absent: not at all.
+
+        Returns:
+            Whether it is applied, and counted. If it is not, nothing has changed: then it takes its way as a batch.
+        """
+        if event_id is not None and self._in_slices.locked():
+            return False
+        return self._singles.take_trade(leg, self._clock.now_ms(), event_id) and self._note(TradeRun)
+
+    def take_price(self, symbol_id: int, price_cents: int, event_id: EventId | None = None) -> bool:
+        """Set a mark at once, if nothing speaks against it; as ``take_trade``."""
+        if event_id is not None and self._in_slices.locked():
+            return False
+        return self._singles.take_price(symbol_id, price_cents, self._clock.now_ms(), event_id) and self._note(PriceRun)
+
+    def take_tick(self, tick: int, tick_time_ms: int, event_id: EventId | None = None) -> int | None:
+        """Complete a tick at once, as ``take_trade``: how many accounts are valued, or None if it is not completed."""
+        if self._in_slices.locked():
+            return None
+        arrived_at = self._clock.monotonic()
+        valued_count = self._singles.take_tick(tick, tick_time_ms, self._clock.now_ms(), event_id)
+        if valued_count is not None:
+            self._note(TickRun)
+        if valued_count:
+            self.publish_seconds.observe(self._clock.monotonic() - arrived_at)
+        return valued_count
+
+    def _note(self, kind: type[Run]) -> bool:
+        self.tally.count_single(kind)
+        if self._flush_due is None:
+            self.flush_soon()
+        return True
+
+    # --- batches ---------------------------------------------------------------------------------------------
 
     async def take(self, batch: Batch) -> Outcome:
         """
@@ -212,6 +259,9 @@ class Gate:
         _unless_broken(self.flush_now)
 
     def _flush_tick_next(self) -> None:
+        # Most ticks of an exchange that completes one per symbol value nobody: they are worth no transaction each.
+        if self._intake.join_tick():
+            return
         # By then the tick's caller has its answer: whoever waits for it does not wait for the capture.
         asyncio.get_running_loop().call_soon(_unless_broken, self._intake.flush_tick)
 

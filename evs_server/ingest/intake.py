@@ -13,12 +13,14 @@ from contextlib import suppress
 from evs_server import failpoints
 from evs_server.engine import Engine
 from evs_server.errors import OperatingError, OutOfBounds, Overloaded, RequestError
+from evs_server.ingest import named
 from evs_server.ingest.capture import Capture
 from evs_server.ingest.clearing import Clearing, Trade
 from evs_server.ingest.course import NO_ACCOUNTS, NOBODY, Course, Outcome
 from evs_server.ingest.keeping import Keeping
 from evs_server.ingest.plain import apart_rows
 from evs_server.ingest.sequencer import Sequencing
+from evs_server.ingest.single import Singles
 from evs_server.limits import ACCOUNTS_MAX, VERSION_START_BITS
 from evs_server.model import (
     Batch,
@@ -52,6 +54,7 @@ class Intake:
         keeping: Says what is stored of each pass; absent: all of it.
 
     Attributes:
+        singles: Takes events of unary calls, if they are plain.
         on_tick: Called when a tick is completed, to have ``flush_tick`` called soon; left alone, it is called at once.
             The next event does not wait for it: then the flush is captured before that is applied.
     """
@@ -73,7 +76,8 @@ class Intake:
         self._keeping = keeping or Keeping()
         self._capture = Capture(engine, sequencer, clearing, self._keeping)
         self._changed = False
-        self._tick_due = False
+        self._tick_due = self._is_within = False
+        self.singles = Singles(engine, sequencer, clearing, self)
         self.on_tick: Callable[[], None] = self.flush_tick
 
     # --- starting --------------------------------------------------------------------------------------------
@@ -114,32 +118,12 @@ class Intake:
 
     def unknown_accounts(self, batch: Batch) -> set[int]:
         """The accounts that what is new of a batch names, and that nobody has looked up yet."""
-        named = [run for run in batch.runs if isinstance(run, TradeRun | CashRun)]
-        if not any(self._engine.unknown(run.account_id) for run in named):
-            return set()
-        admission = self._sequencer.admit(batch)
-        if admission.error is not None:
-            return set()
-        first_new = admission.first_new
-        unknown: set[int] = set()
-        start = 0
-        for run in batch.runs:
-            if isinstance(run, TradeRun | CashRun) and start + len(run) > first_new:
-                for index in self._engine.unknown(run.account_id):
-                    account_id = run.account_id.item(index)
-                    is_new = start + index >= first_new and start + index not in batch.refusals
-                    if is_new and not self.knows_of(account_id):
-                        unknown.add(account_id)
-            start += len(run)
-        return unknown
+        return named.unknown(self._engine, self._sequencer, batch, self.knows_of)
 
     def doubtful_accounts(self, batch: Batch, now_ms: int) -> set[int]:
         """The accounts that flows of a batch name, and that should be read before it is taken."""
-        named: set[int] = set()
-        for run in batch.runs:
-            if isinstance(run, CashRun) and self._engine.heeds_any(run.account_id):
-                named.update(run.account_id.tolist())
-        return {account_id for account_id in named if self._clearing.is_doubtful(account_id, now_ms)}
+        heeded = named.in_flows(self._engine, batch)
+        return {account_id for account_id in heeded if self._clearing.is_doubtful(account_id, now_ms)}
 
     def take(
         self,
@@ -159,6 +143,7 @@ class Intake:
         admission = self._sequencer.admit(batch)
         outcome = Outcome(admission.first_new, end=admission.end, error=admission.error)
         self.flush_tick()
+        self._is_within = batch.has_more and batch.position > 0
         if admission.error is None:
             course = Course(batch, outcome, now_ms, refused, accounts, admission.first_new)
             start = 0
@@ -265,24 +250,47 @@ class Intake:
         self._changed = True
         return changes
 
+    # --- events that come one by one ---------------------------------------------------------------------------
+
+    def complete_tick(self, tick: int, tick_time_ms: int, now_ms: int) -> int:
+        """How many accounts are valued, and published; their flush is due before the next event is applied."""
+        valued_count = 0
+        for made in self._engine.complete_tick(tick, tick_time_ms, now_ms, degraded=self._degraded):
+            self._made(made)
+            valued_count += 0 if made.session_roll else len(made)
+        self._changed = True
+        failpoints.hit(failpoints.AFTER_TICK)
+        self._tick_due = True
+        return valued_count
+
+    def note_single(self) -> None:
+        """Take note of an event that was applied past ``take``."""
+        self._capture.add_events(1)
+        self._changed = True
+
     # --- flushing --------------------------------------------------------------------------------------------
 
     @property
     def has_unflushed(self) -> bool:
         """Whether anything changed that no flush holds yet, nor that of a tick is about to."""
-        return self._changed and not self._tick_due
+        return self._changed and not self._tick_due and not self._is_within
 
     def flush_tick(self) -> None:
         """Capture the flush of the last completed tick, unless that has been done."""
         if self._tick_due:
             self.flush()
 
+    def join_tick(self) -> bool:
+        """Whether the last completed tick has left no row to store: it is captured with what comes after it, then."""
+        if not self._capture.has_rows:
+            self._tick_due = False
+        return not self._tick_due
+
     def flush(self) -> None:
-        """Capture everything that changed since the last flush, in one step, and hand it to the writer."""
-        self._tick_due = False
-        if not self._changed:
+        """Capture everything that changed since the last flush, in one step; not what is half a batch of the log."""
+        if self._is_within or not self._changed:
             return
-        flush, self._changed = self._capture.flush(), False
+        flush, self._changed, self._tick_due = self._capture.flush(), False, False
         failpoints.hit(failpoints.AFTER_CAPTURE)
         self._flushes.offer(flush)
 
@@ -360,13 +368,7 @@ class Intake:
     def _take_tick(self, course: Course, index: int, tick: int, tick_time_ms: int) -> None:
         if not course.batch.position:
             self.flush_tick()
-        passes = self._engine.complete_tick(tick, tick_time_ms, course.now_ms, degraded=self._degraded)
-        for made in passes:
-            self._made(made)
-            course.outcome.accounts_valued += 0 if made.session_roll else len(made)
-        self._changed = True
-        failpoints.hit(failpoints.AFTER_TICK)
-        self._tick_due = True
+        course.outcome.accounts_valued += self.complete_tick(tick, tick_time_ms, course.now_ms)
         if not course.batch.position:
             # The flush of this tick holds this tick's event, and none after it. A position in the log is between two
             # batches: there, it is captured when this one is applied.

@@ -3,7 +3,7 @@ How far a reader of the log is: what takes the sequencer's place where events co
 
 Whoever put a batch into the log has judged it: sources, epochs and sequences are in order there, and a repeat is not
 put in. What is left to tell apart is what this reader has applied and what it has not, and that is a position. Batches
-from the log are applied whole, with nothing captured in between: a position never points into one.
+from the log are applied whole, if in slices, with nothing captured in between: a position never points into one.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from evs_server.cluster.shards import LOG
-from evs_server.ingest.sequencer import Admission, IngestState
+from evs_server.ingest.sequencer import Admission, EventId, IngestState
 from evs_server.model import Batch, Watermark
 
 __all__ = ["LOG", "LogPosition"]
@@ -43,8 +43,16 @@ class LogPosition:
     def advance(self, batch: Batch, first: int, end: int) -> None:
         """Take note that the events before ``end`` of an admitted batch are applied, or refused for good."""
         assert first <= end
-        if end == len(batch):
+        if end == len(batch) and not batch.has_more:
             self.pass_by(batch.position)
+
+    def is_next(self, event_id: EventId) -> bool:  # noqa: ARG002 - whatever it says
+        """No event is taken by itself: the log holds batches."""
+        return False
+
+    def advance_one(self, event_id: EventId, digest: int) -> None:  # noqa: ARG002 - whatever they are
+        """As ``is_next``."""
+        raise AssertionError("an event of the log comes in a batch")
 
     def pass_by(self, position: int) -> None:
         """Take note that nothing up to a position is left to apply."""

@@ -13,10 +13,11 @@ from typing import Protocol
 import numpy as np
 
 from evs_server.errors import EventConflict, EvsError, Overloaded, SequenceGap, StaleEpoch
-from evs_server.limits import DIGESTS_KEPT, SOURCES_MAX, UNDURABLE_EVENTS_MAX
+from evs_server.limits import DIGESTS_KEPT, EXACT_MAX, SOURCES_MAX, UNDURABLE_EVENTS_MAX
 from evs_server.model import Batch, UInt64Array, Watermark
 
-_NO_DIGESTS: UInt64Array = np.empty(0, np.uint64)
+EventId = tuple[str, int, int]
+"""Of an event that its sender has numbered: source, epoch, sequence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,14 @@ class Sequencing(Protocol):
 
     def advance(self, batch: Batch, first: int, end: int) -> None:
         """Take note that some events of an admitted batch are applied, or refused for good."""
+        ...
+
+    def is_next(self, event_id: EventId) -> bool:
+        """Whether an event may be applied by itself, without a batch; changes nothing."""
+        ...
+
+    def advance_one(self, event_id: EventId, digest: int) -> None:
+        """Take note that such an event is applied."""
         ...
 
     def state(self, source: str) -> IngestState:
@@ -99,16 +108,23 @@ class _Source:
 
     def append(self, digest: UInt64Array) -> None:
         """Take note of the next applied sequences."""
-        needed = self._count + len(digest)
-        if needed > len(self._digest):
-            self._trim()
-            needed = self._count + len(digest)
-            self._make_room(needed)
-        self._digest[self._count : needed] = digest
-        self._count = needed
+        self._make_room(len(digest))
+        self._digest[self._count : self._count + len(digest)] = digest
+        self._count += len(digest)
         self.applied += len(digest)
 
-    def _make_room(self, needed: int) -> None:
+    def append_one(self, digest: int) -> None:
+        """Take note of the next applied sequence."""
+        self._make_room(1)
+        self._digest[self._count] = digest
+        self._count += 1
+        self.applied += 1
+
+    def _make_room(self, count: int) -> None:
+        if self._count + count <= len(self._digest):
+            return
+        self._trim()
+        needed = self._count + count
         if 4 * needed > 3 * len(self._digest):
             # As much again: with little room, what is kept would be moved for every few batches.
             grown = np.empty(2 * needed, np.uint64)
@@ -152,6 +168,24 @@ class Sequencer:
             source = self._sources[batch.source] = _Source(batch.epoch)
         assert batch.first_sequence + first == source.applied + 1
         source.append(batch.digest[first:end])
+
+    def is_next(self, event_id: EventId) -> bool:
+        """Whether an event is the next of its source's epoch, and there is room for it; of one not known yet, none is."""
+        name, epoch, sequence = event_id
+        source = self._sources.get(name)
+        return (
+            source is not None
+            and epoch == source.epoch
+            and sequence == source.applied + 1 <= EXACT_MAX
+            and source.applied - source.durable < UNDURABLE_EVENTS_MAX
+        )
+
+    def advance_one(self, event_id: EventId, digest: int) -> None:
+        """Take note that the next event of a source is applied."""
+        name, _, sequence = event_id
+        source = self._sources[name]
+        assert sequence == source.applied + 1
+        source.append_one(digest)
 
     def state(self, source: str) -> IngestState:
         """How far a source is."""

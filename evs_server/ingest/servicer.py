@@ -15,7 +15,7 @@ from evs.v1 import evs_pb2_grpc
 from evs_server.errors import EvsError
 from evs_server.ingest import codec
 from evs_server.ingest.course import Outcome
-from evs_server.ingest.sequencer import IngestState
+from evs_server.ingest.sequencer import EventId, IngestState
 from evs_server.model import Batch
 from evs_server.rpc_status import answers_with_status, ends_with_status, status_name
 
@@ -49,23 +49,52 @@ class Door(Protocol):
         ...
 
 
+class SingleDoor(Protocol):
+    """
+    Where events go in one by one, at once, if they are plain; those that are not have changed nothing.
+
+    Called before a method awaits anything: it has been asked whether EVS serves, and nothing has happened since.
+    """
+
+    def take_trade(self, leg: tuple[int, ...], event_id: EventId | None) -> bool:
+        """Whether a settled leg is applied."""
+        ...
+
+    def take_price(self, symbol_id: int, price_cents: int, event_id: EventId | None) -> bool:
+        """Whether a mark is set."""
+        ...
+
+    def take_tick(self, tick: int, tick_time_ms: int, event_id: EventId | None) -> int | None:
+        """How many accounts a tick has valued; None if it is not completed."""
+        ...
+
+
 class IngestServicer(evs_pb2_grpc.EquityValuationServiceServicer):
     """``OnTradeSettled`` and its kin, ``StreamEvents``, ``GetIngestState``."""
 
     _gate: Door
+    _single_door: SingleDoor | None = None
 
     @answers_with_status
     async def OnTradeSettled(self, request: pb.OnTradeSettledRequest, _: Context) -> pb.OnTradeSettledResponse:
         """Apply one leg of a settled trade."""
-        batch, answer = codec.decode_trade(request), pb.OnTradeSettledResponse()
-        self._fill(answer, batch, await self._gate.take(batch))
+        door, answer = self._single_door, pb.OnTradeSettledResponse()
+        if door is not None and door.take_trade(codec.leg(request), codec.event_id(request)):
+            self._tell(answer, request.event_id.source)
+        else:
+            batch = codec.decode_trade(request)
+            self._fill(answer, batch, await self._gate.take(batch))
         return answer
 
     @answers_with_status
     async def OnPriceUpdated(self, request: pb.OnPriceUpdatedRequest, _: Context) -> pb.OnPriceUpdatedResponse:
         """Set a symbol's mark."""
-        batch, answer = codec.decode_price(request), pb.OnPriceUpdatedResponse()
-        self._fill(answer, batch, await self._gate.take(batch))
+        door, answer = self._single_door, pb.OnPriceUpdatedResponse()
+        if door is not None and door.take_price(request.symbol_id, request.price_cents, codec.event_id(request)):
+            self._tell(answer, request.event_id.source)
+        else:
+            batch = codec.decode_price(request)
+            self._fill(answer, batch, await self._gate.take(batch))
         return answer
 
     @answers_with_status
@@ -78,10 +107,17 @@ class IngestServicer(evs_pb2_grpc.EquityValuationServiceServicer):
     @answers_with_status
     async def OnTickComplete(self, request: pb.OnTickCompleteRequest, _: Context) -> pb.OnTickCompleteResponse:
         """Value every account that is dirty."""
-        batch, answer = codec.decode_tick(request), pb.OnTickCompleteResponse()
-        outcome = await self._gate.take(batch)
-        self._fill(answer, batch, outcome)
-        answer.accounts_valued = outcome.accounts_valued
+        door, answer, valued_count = self._single_door, pb.OnTickCompleteResponse(), None
+        if door is not None:
+            valued_count = door.take_tick(request.tick_id, request.tick_time, codec.event_id(request))
+        if valued_count is not None:
+            self._tell(answer, request.event_id.source)
+        else:
+            batch = codec.decode_tick(request)
+            outcome = await self._gate.take(batch)
+            self._fill(answer, batch, outcome)
+            valued_count = outcome.accounts_valued
+        answer.accounts_valued = valued_count
         return answer
 
     @ends_with_status
@@ -89,7 +125,7 @@ class IngestServicer(evs_pb2_grpc.EquityValuationServiceServicer):
         self, request_iterator: AsyncIterator[pb.StreamEventsRequest], _: Context
     ) -> AsyncIterator[pb.StreamEventsResponse]:
         """Apply batches in order, answer each, and say when more is durable."""
-        source, told_durable, awake = "", 0, _Awake()
+        source, told_durable, awake = "", 0, Awake()
         coming, news = awake.by(_next(request_iterator)), awake.by(self._gate.news())
         try:
             while True:
@@ -142,8 +178,12 @@ class IngestServicer(evs_pb2_grpc.EquityValuationServiceServicer):
             raise error
         if outcome.duplicate_count:
             answer.duplicate = True
-        if batch.first_sequence:
-            answer.applied_sequence, answer.durable_sequence = self._watermarks(batch)
+        self._tell(answer, batch.source)
+
+    def _tell(self, answer: _Answer, source: str) -> None:
+        """Say how far the sender of an event is, if it has numbered it."""
+        if source:
+            answer.applied_sequence, answer.durable_sequence = self._watermarks(source)
 
     async def _answer(self, batch: Batch) -> pb.StreamEventsResponse:
         try:
@@ -151,27 +191,16 @@ class IngestServicer(evs_pb2_grpc.EquityValuationServiceServicer):
         except EvsError as error:
             self._gate.require_serving()
             outcome = Outcome(error=error)
-        refusals = [_refusal(batch, index, error) for index, error in outcome.refusals.items()]
-        if outcome.error is not None:
-            refusals.append(_refusal(batch, outcome.end, outcome.error))
-        applied, durable = self._watermarks(batch)
-        return pb.StreamEventsResponse(
-            applied_sequence=applied,
-            durable_sequence=durable,
-            refusals=refusals,
-            duplicate_count=outcome.duplicate_count,
-            batch_answer=True,
-            accounts_valued=outcome.accounts_valued,
-        )
+        return answer_to(batch.first_sequence, outcome, *self._watermarks(batch.source))
 
-    def _watermarks(self, batch: Batch) -> tuple[int, int]:
-        if not batch.first_sequence:
+    def _watermarks(self, source: str) -> tuple[int, int]:
+        if not source:
             return 0, 0
-        state = self._gate.state(batch.source)
+        state = self._gate.state(source)
         return state.applied_sequence, state.durable_sequence
 
 
-class _Awake:
+class Awake:
     """Wakes one stream when any of its futures is done; ``asyncio.wait`` would do so at ten times the cost."""
 
     def __init__(self) -> None:
@@ -196,6 +225,29 @@ def _next(requests: AsyncIterator[pb.StreamEventsRequest]) -> "asyncio.Future[pb
     return asyncio.ensure_future(anext(requests, None))
 
 
-def _refusal(batch: Batch, index: int, error: EvsError) -> pb.Refusal:
-    sequence = batch.first_sequence + index if batch.first_sequence else 0
+def answer_to(first_sequence: int, outcome: Outcome, applied: int, durable: int) -> pb.StreamEventsResponse:
+    """
+    The answer to a batch.
+
+    Args:
+        first_sequence: Of the batch; 0 if unsequenced.
+        outcome: What has become of it.
+        applied: How far its source is applied; 0 if unsequenced.
+        durable: The same of what is committed.
+    """
+    refusals = [_refusal(first_sequence, index, error) for index, error in outcome.refusals.items()]
+    if outcome.error is not None:
+        refusals.append(_refusal(first_sequence, outcome.end, outcome.error))
+    return pb.StreamEventsResponse(
+        applied_sequence=applied,
+        durable_sequence=durable,
+        refusals=refusals,
+        duplicate_count=outcome.duplicate_count,
+        batch_answer=True,
+        accounts_valued=outcome.accounts_valued,
+    )
+
+
+def _refusal(first_sequence: int, index: int, error: EvsError) -> pb.Refusal:
+    sequence = first_sequence + index if first_sequence else 0
     return pb.Refusal(sequence=sequence, index=index, reason=status_name(error), message=error.message)

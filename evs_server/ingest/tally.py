@@ -46,6 +46,11 @@ class Tally:
         self.refusals: Counter[str] = Counter(dict.fromkeys(NUMBERED_WRONGLY, 0))
         self.known_batch_count = 0
 
+    def count_single(self, kind: type[Run]) -> None:
+        """Count an event that was applied by itself, its account in memory."""
+        self.events[_ALL_APPLIED[kind]] += 1
+        self.known_batch_count += 1
+
     def count(self, batch: Batch, outcome: Outcome) -> None:
         """Count what became of a batch."""
         if outcome.error is None and not (outcome.refusals or outcome.duplicate_count):

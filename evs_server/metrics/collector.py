@@ -7,9 +7,8 @@ there are no rooms, and only what the process says of itself.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 
-from prometheus_client.core import InfoMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from evs_server.config import Settings
@@ -19,8 +18,8 @@ from evs_server.ingest.loader import Loader
 from evs_server.ingest.sequencer import Sequencing
 from evs_server.lifecycle import Lifecycle, Phase
 from evs_server.metrics.measured import MeasuredEngine
+from evs_server.metrics.shared import build, calls, events, fanout, reconciliation
 from evs_server.reconcile.reconciler import Reconciler
-from evs_server.rpc_status import UNEXPECTED, refusals
 from evs_server.store.writer import Writer
 from evs_server.telemetry.distribution import Distribution
 from evs_server.telemetry.families import counter, counters, gauge, gauges, histogram
@@ -65,26 +64,16 @@ class EvsCollector(Collector):
             rooms = self._rooms
             yield from _valuation(rooms.engine, rooms.gate)
             yield from _ingest(rooms.gate, rooms.loader, rooms.engine)
-            yield from _fanout(rooms.hub)
+            yield from fanout(rooms.hub)
             yield from _storage(rooms.writer, rooms.sequencer, rooms.flush_rows)
-            yield from _reconciliation(rooms.reconciler, again_and_again=self._settings.reconcile_seconds > 0)
+            yield from reconciliation(rooms.reconciler, again_and_again=self._settings.reconcile_seconds > 0)
 
 
 def _process(settings: Settings, lifecycle: Lifecycle) -> Iterator[Metric]:
-    build = InfoMetricFamily("evs_build", "Which EVS this is.")
-    build.add_metric([], {"version": version("equity-valuation-service")})
-    yield build
+    yield build()
     phases = {phase.value: float(phase is lifecycle.phase) for phase in Phase}
     yield gauges("evs_phase", "What the process is doing: 1 for the current phase.", "phase", phases)
-    yield counters(
-        "evs_calls_refused_total", "gRPC calls that were refused, by method and reason.", ("method", "reason"),
-        {key: count for key, count in refusals.items() if key[1] != UNEXPECTED},
-    )  # fmt: skip
-    yield counter(
-        "evs_unexpected_errors_total",
-        "gRPC calls that failed in a way nobody expected; the log has the stack.",
-        sum(count for (_, reason), count in refusals.items() if reason == UNEXPECTED),
-    )
+    yield from calls()
     yield gauge("evs_spool_limit_bytes", "What the spool may grow to.", settings.spool_bytes)
 
 
@@ -119,14 +108,7 @@ def _valuation(engine: MeasuredEngine, gate: Gate) -> Iterator[Metric]:
 
 def _ingest(gate: Gate, loader: Loader, engine: MeasuredEngine) -> Iterator[Metric]:
     tally = gate.tally
-    yield counters(
-        "evs_events_total", "Events that came in, by kind and by what became of them.", ("kind", "outcome"),
-        tally.events,
-    )  # fmt: skip
-    yield counters(
-        "evs_event_refusals_total", "Events refused, and ends of batches, by reason; SEQUENCE_GAP is a gap.",
-        ("reason",), {(reason,): count for reason, count in tally.refusals.items()},
-    )  # fmt: skip
+    yield from events(tally)
     yield counters(
         "evs_account_cache_hits_total", "Reads and batches of events whose accounts were in memory.", ("by",),
         {("read",): engine.hit_count, ("batch",): tally.known_batch_count},
@@ -136,21 +118,6 @@ def _ingest(gate: Gate, loader: Loader, engine: MeasuredEngine) -> Iterator[Metr
     parked = gate.parked_statistics()
     yield gauge("evs_parked_events", "Events that wait for their account to be read.", parked["parked_events"])
     yield gauge("evs_parked_accounts", "Accounts that events wait for.", parked["parked_accounts"])
-
-
-def _fanout(hub: Hub) -> Iterator[Metric]:
-    statistics = hub.statistics()
-    yield gauge("evs_followed_accounts", "Accounts that somebody follows one by one.", statistics["followed_accounts"])
-    yield gauges(
-        "evs_subscriptions", "Readers of single accounts, each account they follow counted; and of all accounts.",
-        "scope", {"account": statistics["subscriptions"], "all": hub.reader_of_all_count},
-    )  # fmt: skip
-    yield counter(
-        "evs_snapshots_conflated_total",
-        "Snapshots that a slow reader was not sent because a newer one came.",
-        hub.conflated_count,
-    )
-    yield counter("evs_readers_evicted_total", "Readers cut off because they took nothing.", hub.evicted_count)
 
 
 def _storage(writer: Writer, sequencer: Sequencing, flush_rows: Distribution) -> Iterator[Metric]:
@@ -182,30 +149,3 @@ def _storage(writer: Writer, sequencer: Sequencing, flush_rows: Distribution) ->
     yield gauge("evs_spool_bytes", "Bytes on disk of what waits there for PostgreSQL.", done.spool_byte_count)
     yield gauge("evs_spool_flushes", "Flushes that wait there.", done.spool_flush_count)
     yield gauge("evs_spool_failed", "Whether the spool takes nothing: 1, or 0.", bool(done.spool_failure))
-
-
-def _reconciliation(reconciler: Reconciler, *, again_and_again: bool) -> Iterator[Metric]:
-    done = reconciler.statistics()
-    yield counters(
-        "evs_reconcile_passes_total", "Checks against the exchange's tables, by how they ended.", ("outcome",),
-        {("done",): done.pass_count, ("failed",): done.failed_pass_count},
-    )  # fmt: skip
-    yield counter(
-        "evs_reconcile_withheld_total",
-        "Checks that would have corrected too much, and corrected nothing.",
-        done.withheld_count,
-    )
-    yield gauge(
-        "evs_reconcile_differing_accounts",
-        "Accounts that differed from the exchange's tables at the end of the last check, and were not corrected.",
-        done.differing_count + done.overflow_count,
-    )
-    yield gauge("evs_reconcile_compared_accounts", "Accounts that the last check compared.", done.compared_count)
-    yield counter("evs_reconcile_corrections_total", "Accounts corrected.", done.corrected_count)
-    if again_and_again or done.last_pass_ms:
-        # Left out where none is to come: nobody is to wait for it.
-        yield gauge(
-            "evs_reconcile_last_pass_timestamp_seconds",
-            "When the last check ended, unix time; 0 if none did.",
-            done.last_pass_ms / 1_000,
-        )

@@ -4,6 +4,8 @@ What the standard health service says of EVS, name by name (``grpc.health.v1``).
 Lives here: the names and what each stands for. Not here: the judgement (``readiness``).
 """
 
+import asyncio
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from evs.v1 import admin_pb2, evs_pb2
@@ -23,6 +25,15 @@ IDENTITY: Final = "evs.v1.Identity"
 
 READINESS: Final = ("", SERVICE, ADMIN_SERVICE)
 """Whether EVS should be sent anything now; the server as a whole, by convention, is the empty name."""
+
+
+TELL_SECONDS: Final = 1.0
+"""How long telling takes at most."""
+
+_STATUS: Final = {
+    True: health_pb2.HealthCheckResponse.SERVING,
+    False: health_pb2.HealthCheckResponse.NOT_SERVING,
+}
 
 
 class Judgement(Protocol):
@@ -66,6 +77,7 @@ class Health:
             STORAGE: self._readiness.is_storing,
             IDENTITY: self._readiness.numbers_agree,
         }
-        for name, good in said.items():
-            status = health_pb2.HealthCheckResponse.SERVING if good else health_pb2.HealthCheckResponse.NOT_SERVING
-            await self._servicer.set(name, status)
+        # Whoever watches a name and takes nothing holds it, in the library: it stays as it was, and nobody waits.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TELL_SECONDS):
+                await asyncio.gather(*(self._servicer.set(name, _STATUS[good]) for name, good in said.items()))

@@ -1,8 +1,8 @@
 """
 The rooms on the way from a call to its commit, followed by spans: the same results, and a trace.
 
-Made by ``app`` in the place of their plain kin, and only where traces are asked for. Which calls a flush carries is
-noted here, by the flush's number: rooms, flushes and files know nothing of traces.
+Made in the place of their plain kin, and only where traces are asked for; for each core anew. Which calls a flush of it
+carries is noted here, by the flush's number: rooms, flushes and files know nothing of traces.
 """
 
 from collections import deque
@@ -99,13 +99,15 @@ class TracedIntake(Intake):
 class TracedGate(Gate):
     """A gate that follows the taking of each batch, looking up its accounts included."""
 
+    takes_singly = False
+
     def __init__(self, *arguments: Any, tracing: "Tracing", **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._tracing = tracing
 
     async def take(self, batch: Batch) -> Outcome:
         """As ``Gate.take``."""
-        with self._tracing.batch() as told:
+        with self._tracing.from_log(batch.trace) if batch.position else self._tracing.batch() as told:
             told["evs.events"] = len(batch)
             outcome = await super().take(batch)
             told["evs.duplicates"] = outcome.duplicate_count

@@ -100,6 +100,8 @@ class Batch:
         index: Of each event, its place in the batch as it was sent; shape ``(n,)``. The reader has only what concerns
             it, so the source's sequences do not follow by one. An observed price has the place of the trade it was seen
             in, and may stand before trades of lower places; otherwise places ascend.
+        trace: Of the call that it came by, as ``traceparent`` has it; empty if none is followed.
+        has_more: Whether slices of the same batch follow: its position counts once the last of them is applied.
     """
 
     source: str
@@ -111,6 +113,8 @@ class Batch:
     position: int = 0
     taken_ms: int = 0
     index: Int64Array | None = None
+    trace: str = ""
+    has_more: bool = False
 
     def __len__(self) -> int:
         return len(self.digest)

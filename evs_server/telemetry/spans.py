@@ -6,7 +6,8 @@ Lives here: what a span is called, what it tells, and what it belongs to. Not he
 token or text of an error is put into a span.
 
 A call is a child of what its caller sends as ``traceparent``. A stream of a sender may last for days: each of its
-batches is a trace of its own, sampled by itself, with a link to the span of its stream.
+batches is a trace of its own, sampled by itself, with a link to the span of its stream. In a cluster a batch takes its
+trace through the log, and each virtual shard that applies it goes on with it.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -85,10 +86,11 @@ class Tracing:
     Args:
         exporter: Takes spans that have ended, in a thread of its own; what it does not take in time is given up.
         ratio: Of the calls whose callers do not say, the share that is followed, 0 to 1.
+        service: What the process is called in traces.
     """
 
-    def __init__(self, exporter: SpanExporter, ratio: float) -> None:
-        own = {"service.name": SERVICE, "service.version": version(DISTRIBUTION)}
+    def __init__(self, exporter: SpanExporter, ratio: float, service: str = SERVICE) -> None:
+        own = {"service.name": service, "service.version": version(DISTRIBUTION)}
         self._provider = TracerProvider(
             sampler=ParentBased(TraceIdRatioBased(ratio)),
             # What operators say of the process by OpenTelemetry's own variables counts for more.
@@ -141,6 +143,28 @@ class Tracing:
         links = () if stream is None else (Link(stream),)
         with self._ended(self._tracer.start_span("evs.take", links=links)) as told:
             yield told
+
+    @contextmanager
+    def from_log(self, trace: str) -> Iterator[Told]:
+        """
+        The applying of a batch from the log, by one of its readers: part of the trace of the call that put it in.
+
+        Args:
+            trace: As ``carried`` has told it; empty: it is not followed, since no reader is the first.
+        """
+        if not trace:
+            yield {}
+            return
+        context = self._propagator.extract({HEADER: trace}, Context())
+        with self._ended(self._tracer.start_span("evs.apply", context, SpanKind.CONSUMER)) as told:
+            yield told
+
+    def carried(self) -> str:
+        """What is going on, as ``traceparent`` has it, for whoever goes on with it; empty if it is not followed."""
+        carrier: dict[str, str] = {}
+        if self.current() is not None:
+            self._propagator.inject(carrier)
+        return carrier.get(HEADER, "")
 
     @contextmanager
     def step(self, name: str) -> Iterator[Told]:

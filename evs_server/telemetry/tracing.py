@@ -56,9 +56,12 @@ def check_tracing(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def open_tracing(settings: Settings) -> AsyncIterator["Tracing | None"]:
+async def open_tracing(settings: Settings, service: str = "evs") -> AsyncIterator["Tracing | None"]:
     """
     What makes spans, for as long as the context; None if no traces are asked for.
+
+    Args:
+        service: What the process is called in traces.
 
     Raises:
         ConfigError: As ``check_tracing``.
@@ -69,7 +72,7 @@ async def open_tracing(settings: Settings) -> AsyncIterator["Tracing | None"]:
         return
     from evs_server.telemetry.spans import Tracing, exporter_to
 
-    tracing = Tracing(exporter_to(settings.traces_endpoint, EXPORT_SECONDS), settings.traces_ratio)
+    tracing = Tracing(exporter_to(settings.traces_endpoint, EXPORT_SECONDS), settings.traces_ratio, service)
     log.info("traces go to %s", settings.traces_endpoint)
     try:
         yield tracing

@@ -84,27 +84,63 @@ def calls(method: Any, request: Message) -> int:
     raise AssertionError("the call waits")
 
 
+def guarded_methods(rooms: Rooms) -> Server:
+    """The methods of a servicer as the guard hangs them into a server."""
+    server = Server()
+    guarded: Any = GuardedServer(server, lambda _: True, None, Quota(rooms.clock))  # type: ignore[arg-type]
+    evs_pb2_grpc.add_EquityValuationServiceServicer_to_server(rooms.servicer, guarded)
+    return server
+
+
 @pytest.mark.parametrize(
     ("calls_max", "name", "request_"),
     [
-        (150, "OnPriceUpdated", pb.OnPriceUpdatedRequest(symbol_id=KICK, price_cents=101)),
-        (220, "OnTradeSettled", TRADE),
-        (210, "OnTickComplete", pb.OnTickCompleteRequest(tick_id=1)),
+        (40, "OnPriceUpdated", pb.OnPriceUpdatedRequest(symbol_id=KICK, price_cents=101)),
+        (50, "OnTradeSettled", TRADE),
+        (70, "OnTickComplete", pb.OnTickCompleteRequest(tick_id=1)),
     ],
 )
 async def test_a_call_costs_no_more_than_so_many_functions(
     rooms: Rooms, calls_max: int, name: str, request_: Message
 ) -> None:
-    """A tick's is not that of its capture, which comes after the answer."""
-    server = Server()
-    guarded: Any = GuardedServer(server, lambda _: True, None, Quota(rooms.clock))  # type: ignore[arg-type]
-    evs_pb2_grpc.add_EquityValuationServiceServicer_to_server(rooms.servicer, guarded)
-    method = server.method(name)
+    method = guarded_methods(rooms).method(name)
     for _ in range(3):  # what the first calls make once for all does not count
         calls(method, request_)
         await asyncio.sleep(0)
     counted = calls(method, request_)
     assert counted <= calls_max, counted
+
+
+async def test_a_tick_that_values_an_account_costs_no_more_than_so_many_functions(rooms: Rooms) -> None:
+    """Not that of its capture, which comes after the answer."""
+    server = guarded_methods(rooms)
+    for tick in range(1, 5):
+        calls(server.method("OnTradeSettled"), TRADE)
+        counted = calls(server.method("OnTickComplete"), pb.OnTickCompleteRequest(tick_id=tick))
+        await asyncio.sleep(0)
+    assert counted <= 100, counted
+
+
+async def test_a_call_of_a_sender_that_numbers_its_events_costs_no_more_than_so_many_functions(rooms: Rooms) -> None:
+    """It takes the way of a batch: what came before has to be asked."""
+    method = guarded_methods(rooms).method("OnTradeSettled")
+    for number in range(1, 5):
+        event_id = pb.EventId(source=EM, epoch=1, sequence=number)
+        request = pb.OnTradeSettledRequest(event_id=event_id)
+        request.MergeFrom(TRADE)
+        counted = calls(method, request)
+    assert counted <= 240, counted
+
+
+async def test_a_tick_that_values_nobody_is_captured_with_what_comes_after_it(rooms: Rooms) -> None:
+    """An exchange that completes a tick for each symbol has many of them: no transaction for each."""
+    before = rooms.writer.statistics().waiting_flush_count
+    await rooms.gate.take(a_batch(ticks(1, 2), first=1))
+    assert 0 == rooms.gate.take_tick(3, 0)
+    await asyncio.sleep(0)
+    assert (before, True) == (rooms.writer.statistics().waiting_flush_count, rooms.intake.has_unflushed)
+    rooms.gate.flush_now()
+    assert before + 1 == rooms.writer.statistics().waiting_flush_count
 
 
 async def test_a_tick_is_answered_before_it_is_captured(rooms: Rooms) -> None:

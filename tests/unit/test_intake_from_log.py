@@ -3,13 +3,16 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from evs_server.ingest import slices
 from evs_server.ingest.clearing import Clearing
 from evs_server.ingest.intake import Intake
 from evs_server.ingest.position import LogPosition
 from evs_server.ingest.settled import Settled
 from evs_server.model import Batch, Flush, ObservedRun, Valuation
 from tests.builders import ALICE, BOB, KICK, NOON_MS, an_account, an_engine, exchange_tables
+from tests.flushes import plain
 from tests.wire import BUY, a_batch, cash, ticks, trades
 
 SHARE = 10_000
@@ -54,6 +57,25 @@ def test_a_flush_is_between_two_batches_though_ticks_are_within() -> None:
     [_, flush] = reader.flushes
     assert [12] == positions(flush)
     assert {ALICE, BOB} == set(flush.state.accounts.account_id.tolist())
+
+
+def test_a_batch_in_slices_is_captured_and_counts_as_applied_only_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks in between, or wants to flush, finds the position where it was, and nothing to flush."""
+    batch = a_batch(cash((ALICE, 5)), ticks(1), cash((BOB, 7)), ticks(2), cash((ALICE, 9)))
+    monkeypatch.setattr(slices, "SLICE_EVENTS", 1)
+    cut, whole = Reader(), Reader()
+    parts = [part for _, part in slices.slices(replace(batch, position=12))]
+    assert 5 == len(parts)
+    for part in parts[:-1]:
+        cut.take(part, 12)
+        cut.intake.flush()
+        cut.intake.flush_tick()
+        assert (0, 1, False) == (cut.position.applied, len(cut.flushes), cut.intake.has_unflushed)
+    cut.take(parts[-1], 12)
+    whole.take(batch, 12)
+    assert [12] == positions(cut.flushes[-1])
+    assert whole.engine.state_hash() == cut.engine.state_hash()
+    assert [plain(flush) for flush in whole.flushes] == [plain(flush) for flush in cut.flushes]
 
 
 def test_a_batch_that_comes_again_changes_nothing() -> None:

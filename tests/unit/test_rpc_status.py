@@ -1,5 +1,6 @@
 """Every expected failure has a status, and what nobody expected says nothing."""
 
+import asyncio
 import logging
 import re
 from collections.abc import Iterator
@@ -181,6 +182,19 @@ async def test_an_unexpected_failure_is_logged_and_not_told(
     _, context = await call(servicer, method, ZeroDivisionError("secret of the house"))
     assert [(StatusCode.INTERNAL, "internal error; see the log of EVS")] == context.told
     assert "secret of the house" in caplog.text
+
+
+@pytest.mark.parametrize("method", ["Answer", "Stream"])
+async def test_a_caller_that_leaves_while_it_is_written_to_is_nothing_unexpected(
+    servicer: Failing, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The call ends as a cancelled one does: nobody is told, nothing is logged, nothing is counted."""
+    refused = dict(rpc_status.refusals)
+    # What gRPC raises then has no public name.
+    [kind] = [each for each in grpc.aio.InternalError.__subclasses__() if each.__name__ == "ExecuteBatchError"]
+    with pytest.raises(asyncio.CancelledError):
+        await call(servicer, method, kind("Failed grpc_call_start_batch"))
+    assert (refused, []) == (dict(rpc_status.refusals), caplog.records)
 
 
 @pytest.mark.parametrize("method", ["Answer", "Stream"])

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from evs.v1 import evs_pb2 as pb
 from hypothesis import given
@@ -93,6 +95,28 @@ def test_slices_follow_each_other_and_lose_nothing() -> None:
 
 def test_slices_of_an_unsequenced_batch_are_unsequenced() -> None:
     assert [0, 0] == [part.first_sequence for _, part in slices(a_batch(both_legs(2)))]
+
+
+def test_slices_of_a_batch_from_the_log_have_its_position_and_say_whether_there_is_more() -> None:
+    """Half a batch has no position of its own; each event keeps its place in the batch as it was sent."""
+    sent = a_batch(prices((KICK, 1), (KICK, 2), (KICK, 3), (KICK, 4), (KICK, 5)))
+    parts = [part for _, part in slices(replace(sent, position=12, taken_ms=7, index=np.array([0, 2, 4, 6, 8])))]
+    assert [(12, 7, True), (12, 7, False)] == [(part.position, part.taken_ms, part.has_more) for part in parts]
+    assert [[0, 2, 4], [6, 8]] == [part.index.tolist() for part in parts if part.index is not None]
+
+
+@pytest.mark.parametrize("runs", [[], [cash((BOB, 5), (ALICE, -5))]])
+def test_a_batch_that_makes_one_slice_is_that(runs: list[pb.EventRun]) -> None:
+    batch = a_batch(*runs)
+    assert [(0, batch)] == list(slices(batch))
+
+
+def test_a_tick_counts_as_many_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It values accounts: a few of them take as long as thousands of events. What follows is cut as well."""
+    monkeypatch.setattr(module, "SLICE_EVENTS", 10)
+    monkeypatch.setattr(module, "TICK_EVENTS", 4)
+    batch = a_batch(prices((KICK, 1)), ticks(*range(5)), prices(*[(KICK, 1)] * 8))
+    assert [3, 2, 7, 2] == [len(part) for _, part in slices(batch)]
 
 
 def test_a_batch_of_one_slice_is_not_large() -> None:
