@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from evs.v1 import evs_pb2 as pb
 
+from evs_server.clock import SystemClock
 from evs_server.cluster import subjects
 from evs_server.cluster.codec import decode_news, encode_batch
 from evs_server.cluster.news import News
@@ -32,6 +33,8 @@ from evs_server.model import AccountColumns, Batch, EngineState, PositionColumns
 from evs_server.shard.owned import Common
 from evs_server.shard.virtual_shard import VirtualShard
 from evs_server.store.database import Database
+from evs_server.store.joint import JointCommits
+from evs_server.store.ledger import LedgerReader
 from evs_server.store.memory import Tables
 from evs_server.store.ownership import Ownership
 from evs_server.store.postgres import PostgresStore
@@ -64,6 +67,8 @@ class Worker:
         await ownership.join()
         self.ownership, works = ownership, Works()
         works.start("ownership", ownership.keep())
+        joint = JointCommits(ownership.transaction, SystemClock())
+        works.start("commits", joint.run())
         self.common = Common(
             settings=load(database_url=self._dsn),
             clock=self._clock,
@@ -72,9 +77,12 @@ class Worker:
             news=self._log,
             asks=self._log,
             last_values=self._log,
-            store=lambda shard: PostgresStore(database, shard=shard, writing=ownership.transaction),
+            ledgers=LedgerReader(database),
+            store=lambda shard: PostgresStore(
+                database, shard=shard, writing=ownership.transaction, committing=joint.write
+            ),
             began=ownership.began,
-            kinds=Kinds(),
+            kinds=Kinds,
             on_durable=lambda _: None,
         )
         try:

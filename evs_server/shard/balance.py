@@ -21,6 +21,11 @@ from evs_server.cluster.shards import KEEPER, SHARD_COUNT
 SHARDS: Final = (*range(SHARD_COUNT), KEEPER)
 """Everything that is owned by somebody."""
 
+HOLD_SECONDS: Final = 5.0
+"""How long the first hold lasts ..."""
+HOLD_SECONDS_MAX: Final = 60.0
+"""... and the longest; and how long after one whoever was unwell counts as well."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -62,13 +67,42 @@ Step = Take | GiveUp | None
 def next_step(view: View) -> Step:
     """What a worker does next; None if all is as it should be, or others are to act."""
     free = [shard for shard in SHARDS if shard not in view.owner]
-    held = held_counts(view)
-    spare = shares(held)[view.me] - held[view.me]
+    spare = missing_count(view)
     if free:
         wanted = free if spare > 0 else [shard for shard in free if shard in view.overdue]
         possible = [shard for shard in wanted if shard not in view.avoided]
         return Take(_apart(possible, view)) if possible else None
     return GiveUp(_least_missed(view)) if spare < 0 else None
+
+
+class Hold:
+    """
+    How long a worker gives nothing up that has taken what another should have had: that one seems unwell.
+
+    Whatever it is given would lie as long again before somebody takes it. So each time that shows again the hold is
+    twice as long; who has been well for a while has mended.
+    """
+
+    def __init__(self) -> None:
+        self._over_at = float("-inf")
+        self._seconds = HOLD_SECONDS
+
+    def begin(self, now: float) -> None:
+        """Something overdue is taken (monotonic seconds); what is taken while a hold lasts is of the same illness."""
+        if now >= self._over_at:
+            again = now < self._over_at + HOLD_SECONDS_MAX
+            self._seconds = min(2 * self._seconds, HOLD_SECONDS_MAX) if again else HOLD_SECONDS
+        self._over_at = now + self._seconds
+
+    def is_over(self, now: float) -> bool:
+        """Whether something may be given up again."""
+        return now >= self._over_at
+
+
+def missing_count(view: View) -> int:
+    """How many virtual shards the worker that looks lacks of its share; negative if it has more."""
+    held = held_counts(view)
+    return shares(held)[view.me] - held[view.me]
 
 
 def shares(held: Mapping[str, int]) -> dict[str, int]:

@@ -67,7 +67,7 @@ class Keeper:
         common.began(KEEPER, recovered.start_number)
         self._journal.restore(recovered.watermarks)
         self._flush_number, self._start_number = recovered.flush_number, recovered.start_number
-        self._writer = common.kinds.writer(
+        self._writer = common.kinds().writer(
             store, common.clock, on_durable=self._durable, on_fenced=self._works.fail, limits=WRITER_LIMITS
         )
         self._works.start("writer of the journal keeper", self._writer.run())
@@ -92,7 +92,7 @@ class Keeper:
         """As of ``Owned``."""
         if self._source_task is not None:
             self._source_task.cancel()
-            await asyncio.wait([self._source_task])
+            await asyncio.wait([self._source_task], timeout=CANCEL_SECONDS)
         self._flush()
         left = await self._writer.drain(seconds)
         self._tell()

@@ -13,6 +13,7 @@ from evs_server.cluster.ports import Asks, EventLog, LastValues, News
 from evs_server.config import Settings
 from evs_server.metrics.traced import Kinds
 from evs_server.model import Flush
+from evs_server.ports import ExchangeLedger
 from evs_server.store.postgres import PostgresStore
 from evs_server.store.writer import WriterLimits
 
@@ -21,9 +22,9 @@ WRITER_LIMITS: Final = WriterLimits(
     queue_rows=131_072,
     spool_bytes=16 * 2**20,
     queue_bytes=16 * 2**20,
-    pace_seconds=0.05,
+    pace_seconds=0.0,
 )
-"""Of the writer of one virtual shard. A worker may have 65, all on one connection: smaller queues, a slower pace."""
+"""Of the writer of one virtual shard. A worker may have 65: smaller queues; and a pace is what they have together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,10 @@ class Common:
         news: Who is told what becomes of them.
         asks: Who asks.
         last_values: What can be read while nobody answers.
+        ledgers: The exchange's tables, as operators have them looked at.
         store: The slice of one virtual shard, which commits on the connection that holds its lock.
         began: Told of each virtual shard's start number, once it has one.
-        kinds: What makes the rooms that can be followed.
+        kinds: What makes the rooms of one of them that can be followed.
         on_durable: Told of each committed flush.
     """
 
@@ -52,9 +54,10 @@ class Common:
     news: News
     asks: Asks
     last_values: LastValues
+    ledgers: ExchangeLedger
     store: Callable[[int], PostgresStore]
     began: Callable[[int, int], None]
-    kinds: Kinds
+    kinds: Callable[[], Kinds]
     on_durable: Callable[[Flush], None]
 
 
@@ -71,6 +74,7 @@ class ShardStatistics:
         oldest_age_ms: How long the oldest of what it has applied has waited to be committed.
         degraded: Whether what it applies does not get committed.
         violation_count: Valuations that contradicted themselves.
+        set_aside_row_count: Rows that PostgreSQL refused.
     """
 
     applied: int
@@ -80,6 +84,7 @@ class ShardStatistics:
     oldest_age_ms: int
     degraded: bool
     violation_count: int = 0
+    set_aside_row_count: int = 0
 
 
 class Owned(Protocol):

@@ -10,12 +10,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from evs_server.lifecycle import Lifecycle, Phase
+from evs_server.metrics.shared import build, calls, reconciliation
 from evs_server.reconcile.reconciler import Reconciler
-from evs_server.rpc_status import UNEXPECTED, refusals
 from evs_server.shard.owned import ShardStatistics
 from evs_server.shard.virtual_shard import VirtualShard
 from evs_server.shard.worker import Worker
-from evs_server.telemetry.families import counter, counters, gauge
+from evs_server.store.joint import JointCommits, JointStatistics
+from evs_server.telemetry.families import counter, gauge
 
 _NOT_SERVING = {
     Phase.FOLLOWING: "following: another worker has what this one should own",
@@ -64,32 +65,32 @@ class WorkerReadiness:
 
 
 class WorkerCollector(Collector):
-    """What ``/metrics`` of a worker shows."""
+    """
+    What ``/metrics`` of a worker shows.
 
-    def __init__(self) -> None:
-        self._rooms: tuple[Worker, Reconciler] | None = None
+    Args:
+        checks_again: Whether its accounts are held against the exchange's tables again and again.
+    """
 
-    def attach(self, worker: Worker, reconciler: Reconciler) -> None:
+    def __init__(self, *, checks_again: bool) -> None:
+        self._checks_again = checks_again
+        self._rooms: tuple[Worker, Reconciler, JointCommits] | None = None
+
+    def attach(self, worker: Worker, reconciler: Reconciler, joint: JointCommits) -> None:
         """Take the rooms, once they are there."""
-        self._rooms = (worker, reconciler)
+        self._rooms = (worker, reconciler, joint)
 
     def collect(self) -> Iterator[Metric]:
         """The numbers of now."""
-        yield counters(
-            "evs_calls_refused_total", "Questions that were refused, by method and reason.", ("method", "reason"),
-            {key: count for key, count in refusals.items() if key[1] != UNEXPECTED},
-        )  # fmt: skip
+        yield build()
+        yield from calls()
         if self._rooms is not None:
-            worker, reconciler = self._rooms
+            worker, reconciler, joint = self._rooms
             yield from _worker(worker)
+            yield from _commits(joint.statistics())
             yield from _shards(statistics_of(worker))
             yield from _events(worker)
-            done = reconciler.statistics()
-            yield gauge(
-                "evs_shard_reconcile_differing_accounts",
-                "Accounts that differed from the exchange's tables at the end of the last check.",
-                done.differing_count + done.overflow_count,
-            )
+            yield from reconciliation(reconciler, again_and_again=self._checks_again)
 
 
 def statistics_of(worker: Worker) -> Mapping[int, ShardStatistics]:
@@ -108,6 +109,13 @@ def _worker(worker: Worker) -> Iterator[Metric]:
         "How long the last one took from its lock to its first news.",
         counts.last_taking_seconds,
     )
+
+
+def _commits(done: JointStatistics) -> Iterator[Metric]:
+    yield counter(
+        "evs_shard_transactions_total", "Transactions in which flushes were committed.", done.transaction_count
+    )
+    yield counter("evs_shard_flushes_total", "Flushes of virtual shards committed in them.", done.flush_count)
 
 
 def _shards(statistics: Mapping[int, ShardStatistics]) -> Iterator[Metric]:
@@ -131,6 +139,13 @@ def _shards(statistics: Mapping[int, ShardStatistics]) -> Iterator[Metric]:
         "Age of the newest batch that a virtual shard has applied, if others wait.",
         "lag_seconds",
     )
+    # By virtual shard, since one that moves takes its count with it: a sum that falls looks as if it had begun anew.
+    set_aside = CounterMetricFamily(
+        "evs_writer_rows_set_aside_total", "Rows that PostgreSQL refused, in evs.set_aside.", labels=["shard"]
+    )
+    for shard, each in statistics.items():
+        set_aside.add_metric([str(shard)], each.set_aside_row_count)
+    yield set_aside
     yield gauge(
         "evs_shard_durable_lag_seconds",
         "How long the oldest of what was applied has waited to be stored.",
@@ -145,6 +160,11 @@ def _shards(statistics: Mapping[int, ShardStatistics]) -> Iterator[Metric]:
 
 def _events(worker: Worker) -> Iterator[Metric]:
     cores = [owned.core for owned in worker.running.values() if isinstance(owned, VirtualShard)]
+    yield counter(
+        "evs_identity_violations_total",
+        "Valuations of virtual shards that are here whose equity, less its net flow, was not realized plus unrealized.",
+        sum(core.engine.identity_violation_count for core in cores),
+    )
     yield gauge("evs_shard_accounts", "Accounts in memory.", sum(core.engine.account_count for core in cores))
     yield gauge("evs_shard_positions", "Positions in memory.", sum(core.engine.position_count for core in cores))
     family = CounterMetricFamily(

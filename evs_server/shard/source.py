@@ -5,7 +5,9 @@ Lives here: where reading goes on after a start, when to wait, and until when ot
 follow each other (``log``), how parts make a batch (``cluster``), what a batch does (``ingest``).
 
 A batch in the log cannot be refused any more. What would have a caller try again later, a full room or tables that
-cannot be read, has the source wait and try the same batch again; whatever it has applied, it has applied whole.
+cannot be read, has the source wait and try the same again. A large batch is applied in slices, between which others of
+the worker get a turn. Until the last one its position stays where it was, and nothing is captured: a source that is
+stopped in the middle leaves the whole batch to the next owner.
 """
 
 import asyncio
@@ -21,6 +23,7 @@ from evs_server.cluster.subjects import read_by
 from evs_server.errors import Overloaded, Recovering
 from evs_server.ingest.gate import Gate
 from evs_server.ingest.position import LogPosition
+from evs_server.ingest.slices import slices
 from evs_server.limits import PARKED_EVENTS_MAX
 from evs_server.model import Batch
 from evs_server.shard.log_clock import LogClock
@@ -66,6 +69,7 @@ class Source:
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._heard_at = clock.monotonic()
         self._is_taking = False
+        self._turn_began_at = self._heard_at
         self.pending_count = 0
         self.applied_ms = 0
 
@@ -120,20 +124,31 @@ class Source:
             self._clock.catch_up()
 
     async def _take_all(self, entries: Sequence[Entry]) -> None:
-        turn_began_at = self._clock.monotonic()
+        self._turn_began_at = self._clock.monotonic()
         for entry in entries:
             self.pending_count = entry.pending
             joined = self._joining.take(entry)
             if joined is not None:
                 await self._take(joined.batch, joined.batch_id)
-            if self._clock.monotonic() - turn_began_at > TURN_SECONDS:
-                await asyncio.sleep(0)
-                turn_began_at = self._clock.monotonic()
+            await self._let_others()
         if not self.pending_count:
             self._clock.catch_up()
 
+    async def _let_others(self) -> None:
+        """Give the event loop to others, if they have waited for long enough."""
+        if self._clock.monotonic() - self._turn_began_at > TURN_SECONDS:
+            await asyncio.sleep(0)
+            self._turn_began_at = self._clock.monotonic()
+
     async def _take(self, batch: Batch, batch_id: str) -> None:
         self._clock.follow(batch.taken_ms)
+        for first, part in slices(batch):
+            if first:
+                await self._let_others()
+            await self._take_slice(part, batch_id)
+        self.applied_ms = batch.taken_ms
+
+    async def _take_slice(self, batch: Batch, batch_id: str) -> None:
         while True:
             await self._room_for(batch)
             try:
@@ -144,7 +159,6 @@ class Source:
             await asyncio.sleep(RETRY_SECONDS)
         # A batch that stops half way would be applied in part, and its position says all or nothing.
         assert outcome.error is None, f"position {batch.position} of the log was not applied whole: {outcome.error}"
-        self.applied_ms = batch.taken_ms
         self._teller.end(batch, batch_id, outcome)
 
     async def _room_for(self, batch: Batch) -> None:

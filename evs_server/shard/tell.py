@@ -74,7 +74,7 @@ class Teller:
         self._is_new = True
 
     def end(self, batch: Batch, batch_id: str, outcome: Outcome) -> None:
-        """A batch from the log has been applied, just now: its ticks made the passes that were published last."""
+        """A batch from the log, or a slice of one, has just been applied: its ticks made the passes published last."""
         valued, index = outcome.accounts_valued, len(self._passes)
         while valued > 0:
             index -= 1

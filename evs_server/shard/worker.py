@@ -17,7 +17,7 @@ from typing import Final
 
 from evs_server.clock import Clock
 from evs_server.errors import EvsError, Fenced, StoreUnavailable
-from evs_server.shard.balance import SHARDS, GiveUp, Take, View, next_step
+from evs_server.shard.balance import SHARDS, GiveUp, Hold, Take, View, missing_count, next_step
 from evs_server.shard.owned import Owned
 from evs_server.store.ownership import Ownership
 from evs_server.works import Works
@@ -31,9 +31,11 @@ OPENING_AT_ONCE: Final = 4
 AVOIDED_SECONDS: Final = 5.0
 """How long one that could not go on is left alone."""
 OVERDUE_SECONDS: Final = 10.0
-"""How long a free one is left to whose share it is ..."""
-SETTLED_SECONDS: Final = 60.0
-"""... and for how long nothing is given up after that: whose share it is seems to be unwell."""
+"""How long a free one is left to whose share it is."""
+TELL_SECONDS: Final = 1.0
+"""How long after something was said to have failed others that do so are put together."""
+UNSHARED_SECONDS: Final = 30.0
+"""How long to wait for others to give up what is too much for them; then it is not this worker that is not ready."""
 GIVE_UP_SECONDS: Final = 10.0
 """How long what was applied may take to be committed; what is not by then, the next owner applies again."""
 
@@ -69,7 +71,7 @@ class Worker:
     Attributes:
         running: The virtual shards that run, by number.
         counts: What it has done.
-        settled: Set once the worker has had its share and nothing was left to do.
+        settled: Set once the worker has had its share, and all of it ran, or nobody gave it any more for long.
     """
 
     def __init__(self, ownership: Ownership, make: Callable[[int], Owned], works: Works, clock: Clock) -> None:
@@ -82,7 +84,11 @@ class Worker:
         self._opening = asyncio.Semaphore(OPENING_AT_ONCE)
         self._free_since: dict[int, float] = {}
         self._avoided_until: dict[int, float] = {}
-        self._gives_from = float("-inf")
+        self._hold = Hold()
+        self._moved_at = clock.monotonic()
+        self._given: list[int] = []
+        self._failed: list[tuple[int, EvsError]] = []
+        self._told_failed_at = float("-inf")
         self._look_now = asyncio.Event()
         self._is_blind = self._is_ending = False
         self._rests = asyncio.Event()
@@ -100,6 +106,8 @@ class Worker:
                 if not await self._stepped():
                     await self._wait()
         finally:
+            self._tell_failed()
+            self._tell_given()
             self._rests.set()
 
     def lose(self, number: int, error: Fenced) -> None:
@@ -133,6 +141,8 @@ class Worker:
 
     async def _stepped(self) -> bool:
         """Whether anything was done, so that another look is due at once; nothing is while nothing can be seen."""
+        if self._clock.monotonic() - self._told_failed_at >= TELL_SECONDS:
+            self._tell_failed()
         try:
             acted = await self._step()
         except StoreUnavailable as error:
@@ -150,20 +160,47 @@ class Worker:
                 if shard in self._tasks or not await self._ownership.take(shard):
                     return False  # somebody was faster, or it is on its way out here
                 if shard in view.overdue:
-                    self._gives_from = self._clock.monotonic() + SETTLED_SECONDS
+                    self._hold.begin(self._clock.monotonic())
                 self._leave[shard] = leave = asyncio.Event()
                 self._tasks[shard] = self._works.start(f"virtual shard {shard}", self._own(shard, leave))
                 return True
             case GiveUp(shard):
                 is_moving = any(leave.is_set() for leave in self._leave.values())
-                if not is_moving and shard in self._leave and self._clock.monotonic() >= self._gives_from:
-                    log.info("giving up virtual shard %d: this worker has more than its share", shard)
+                if not is_moving and shard in self._leave and self._hold.is_over(self._clock.monotonic()):
+                    self._given.append(shard)
                     self._leave[shard].set()
                     self.counts.given_up_count += 1
             case None:
-                if len(self.running) == len(self._tasks):
-                    self.settled.set()
+                pass
+        missing = missing_count(view)
+        if missing >= 0:
+            self._tell_given()
+        if len(self.running) == len(self._tasks) and (missing <= 0 or self._waits_in_vain(view)):
+            self.settled.set()
         return False
+
+    def _waits_in_vain(self, view: View) -> bool:
+        """Whether others have kept too much for long; what is free, and fails here, is another thing."""
+        is_all_owned = len(view.owner) == len(SHARDS)
+        return is_all_owned and self._clock.monotonic() - self._moved_at >= UNSHARED_SECONDS
+
+    def _tell_given(self) -> None:
+        """Say what was given up, once that is all: moves come in bursts."""
+        if self._given:
+            log.info(
+                "gave up %d virtual shards, of which this worker had too many: %s",
+                len(self._given),
+                ", ".join(map(str, self._given)),
+            )
+            self._given = []
+
+    def _tell_failed(self) -> None:
+        """Say what could not go on here: where it is the log or a server, that is many at once."""
+        if self._failed:
+            self._told_failed_at = self._clock.monotonic()
+            [(number, error), *others], self._failed = self._failed, []
+            others_too = f", nor can {len(others)} others" if others else ""
+            log.error("virtual shard %d cannot go on here%s: %s", number, others_too, error.message)
 
     def _view(self, workers: Sequence[str], owner: Mapping[int, str]) -> View:
         now = self._clock.monotonic()
@@ -199,11 +236,14 @@ class Worker:
                 self._avoided_until[number] = self._clock.monotonic() + AVOIDED_SECONDS
             await self._release(number)
             del self._tasks[number], self._leave[number]
+            self._moved_at = self._clock.monotonic()
             self._look_now.set()
         if failure is not None:
             if not isinstance(failure, EvsError):
                 raise failure
-            log.error("virtual shard %d cannot go on here: %s", number, failure.message)
+            self._failed.append((number, failure))
+            if self._is_ending:
+                self._tell_failed()
 
     async def _look_after(self, number: int, owned: Owned, leave: asyncio.Event) -> BaseException | None:
         """Why it could not go on; None if it was given up."""
@@ -215,7 +255,8 @@ class Worker:
             return error
         self.running[number] = owned
         self.counts.taken_count += 1
-        self.counts.last_taking_seconds = self._clock.monotonic() - began_at
+        self._moved_at = self._clock.monotonic()
+        self.counts.last_taking_seconds = self._moved_at - began_at
         self._look_now.set()
         failing, leaving = asyncio.ensure_future(owned.failure()), asyncio.ensure_future(leave.wait())
         try:
@@ -235,5 +276,5 @@ class Worker:
         try:
             await self._ownership.release(number)
         except StoreUnavailable as error:
-            # Without its connection the lock is gone, too.
-            log.warning("the lock of virtual shard %d is let go of with its connection: %s", number, error.message)
+            # Without its connection the lock is gone, too; one that is merely busy lets go of it afterwards.
+            log.warning("the lock of virtual shard %d is let go of later: %s", number, error.message)

@@ -1,7 +1,7 @@
 """One virtual shard on a real database: what it tells and answers, and what becomes of it when something breaks."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 import pytest
 from evs.cluster.v1 import cluster_pb2
@@ -16,12 +16,14 @@ from evs_server.cluster.codec import (
     encode_latest_request,
 )
 from evs_server.cluster.news import EnsureRequest, LatestRequest
+from evs_server.cluster.ports import Entry
 from evs_server.cluster.shards import shard_of
 from evs_server.cluster.statuses import decode_error
 from evs_server.errors import EvsError, Fenced, LogGap
+from evs_server.ingest import slices
 from evs_server.limits import PRICE_CENTS_MAX, QUANTITY_BP_MAX
 from evs_server.model import SettlementColumns
-from evs_server.shard import answers
+from evs_server.shard import answers, source, virtual_shard
 from evs_server.shard.virtual_shard import VirtualShard
 from tests.builders import DAY_MS, NOON_MS, int64
 from tests.integration.running import Exchange, exchange_at
@@ -231,6 +233,59 @@ async def test_last_values_are_there_when_nobody_owns_the_shard(
     assert [1_000_005] == decode_snapshots(cluster_pb2.Snapshots.FromString(kept)).equity_cents.tolist()
 
 
+# --- large batches ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every tick is a slice, behind which others get a turn."""
+    monkeypatch.setattr(slices, "SLICE_EVENTS", 1)
+    monkeypatch.setattr(source, "TURN_SECONDS", -1.0)
+
+
+def many_ticks(count: int) -> list[pb.EventRun]:
+    """Ticks with a deposit before each: what is valued tells which was the last."""
+    return [run for tick in range(1, count + 1) for run in (cash((ALICE, 5)), ticks(tick))]
+
+
+@pytest.mark.usefixtures("small_slices")
+async def test_a_large_batch_lets_others_have_a_turn_and_is_committed_as_a_whole(
+    worker: Worker, feeder: Feeder
+) -> None:
+    """Whoever looks in between sees ticks come; a flush in between finds nothing that could be written."""
+    await worker.take(A)
+    shard = worker.shards[A]
+    assert 0 == await shard.core.writer.drain(PATIENCE_SECONDS)
+    written = shard.core.writer.statistics().committed_flush_number
+    seen = set()
+    await feeder.put(*many_ticks(20))
+    while shard._position.applied < feeder.touched[A]:
+        seen.add(shard.core.engine.meta.tick)
+        shard.core.gate.flush_now()
+        writer = shard.core.writer.statistics()
+        assert (0, written) == (writer.waiting_flush_count, writer.committed_flush_number)
+        await asyncio.sleep(0)
+    assert len(seen) > 10
+    await committed([shard], feeder)
+    assert shown(feeder.whole.engine, [ALICE]) == shown(shard.core.engine, [ALICE])
+
+
+@pytest.mark.usefixtures("small_slices")
+async def test_a_batch_that_is_left_in_the_middle_is_applied_by_the_next_owner(worker: Worker, feeder: Feeder) -> None:
+    """All of it: nothing of it was committed."""
+    await worker.take(A)
+    await feeder.put(*many_ticks(20))
+    while worker.shards[A].core.engine.meta.tick < 5:  # noqa: ASYNC110 -- of the turns that it gives, none is left out
+        await asyncio.sleep(0)
+    engine = worker.shards[A].core.engine
+    await worker.give_up(A)
+    assert engine.meta.tick < 20, "it was in the middle"
+    await worker.take(A)
+    await committed(worker.shards.values(), feeder)
+    assert shown(feeder.whole.engine, [ALICE]) == shown(worker.shards[A].core.engine, [ALICE])
+    assert 1_000_100 == worker.shards[A].core.engine.latest_snapshots().equity_cents.item(0)
+
+
 # --- breaking --------------------------------------------------------------------------------------------------------
 
 
@@ -263,6 +318,34 @@ async def test_an_owner_that_another_has_replaced_can_write_no_more(
     assert shown(feeder.whole.engine, [ALICE]) == shown(worker.shards[A].core.engine, [ALICE])
     starts = {news.start_number for news in news_of(log, A) if news.committed_position == feeder.touched[A]}
     assert {worker.shards[A].core.engine.meta.version >> 32} == starts
+
+
+class Clinging(LogInProcess):
+    """A log whose readers do not let go of it when they are told to."""
+
+    async def follow(self, subjects: Sequence[str], after: int) -> AsyncGenerator[Sequence[Entry], None]:
+        try:
+            async for entries in super().follow(subjects, after):
+                yield entries
+        finally:
+            await asyncio.Event().wait()
+
+
+async def test_a_reader_that_does_not_let_go_of_the_log_holds_up_no_move(
+    database: str, exchange: Exchange, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was applied is committed, and the next owner begins, after a second of patience."""
+    assert exchange, "its accounts are there first"
+    monkeypatch.setattr(virtual_shard, "CANCEL_SECONDS", 0.01)
+    log = Clinging()
+    feeder = Feeder(log, clock, CASH)
+    async with Worker(database, log, clock, "worker").entered() as worker:
+        await worker.take(A)
+        await feeder.put(cash((ALICE, 5)), ticks(1))
+        await applied(worker.shards.values(), feeder)
+        await within_patience(worker.give_up(A))
+        await worker.take(A)
+        assert feeder.touched[A] == worker.shards[A].statistics().committed
 
 
 async def test_a_log_that_has_lost_what_comes_next_ends_its_reader_alone(

@@ -1,5 +1,6 @@
 """A worker on a real database, its virtual shards stand-ins of this test: what it takes, gives up, and lets go of."""
 
+import logging
 from collections.abc import AsyncIterator
 
 import pytest
@@ -123,6 +124,56 @@ async def test_those_of_a_worker_that_ended_are_taken_over(crew: Crew) -> None:
     assert all(made[0].is_stopped for shard, made in crew.made.items() if shard not in first.running)
     await crew.end(first)
     await eventually_true(lambda: even(crew), "one has all")
+
+
+async def test_a_worker_that_joins_is_ready_once_it_has_its_share(crew: Crew, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever replaces workers one by one may then go on to the next; what moved for it is told in one line."""
+    caplog.set_level(logging.INFO, room.__name__)
+    first = await crew.add("a")
+    await within_patience(first.settled.wait())
+    second = await crew.add("b")
+    await within_patience(second.settled.wait())
+    assert 32 <= len(second.running)
+    await eventually_true(lambda: told(caplog, "gave up 32 virtual shards"), "it is told")
+    assert 1 == sum("gave up" in line for line in caplog.messages)
+
+
+async def test_a_worker_that_nobody_gives_anything_is_ready_nevertheless(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the others that are not well; a rollout must not stand still for that."""
+    first = await crew.add("a")
+    await within_patience(first.settled.wait())
+    first._hold.begin(float("inf"))
+    monkeypatch.setattr(room, "UNSHARED_SECONDS", 0.1)
+    second = await crew.add("b")
+    await within_patience(second.settled.wait())
+    assert {} == second.running
+
+
+async def test_what_fails_at_once_is_told_together(
+    crew: Crew, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that is lost fails all; the same words for each would bury them. The first is told at once."""
+    monkeypatch.setattr(room, "AVOIDED_SECONDS", float("inf"))
+    worker = await crew.add("a")
+    await within_patience(worker.settled.wait())
+    worker.running[0].fail(LogGap("the log has lost what comes next"))
+    await eventually_true(lambda: told(caplog, "virtual shard 0 cannot go on here: the log has lost"), "it is told")
+    monkeypatch.setattr(room, "TELL_SECONDS", float("inf"))
+    for shard in range(1, 5):
+        worker.running[shard].fail(LogGap("the log has lost what comes next"))
+    await eventually_true(lambda: are_free(crew, {0, 1, 2, 3, 4}), "all are let go of")
+    await within_patience(worker.rest())
+    assert await told(caplog, "cannot go on here, nor can 3 others: the log has lost what comes next")
+
+
+async def told(caplog: pytest.LogCaptureFixture, words: str) -> bool:
+    return any(words in line for line in caplog.messages)
+
+
+async def are_free(crew: Crew, shards: set[int]) -> bool:
+    return shards.isdisjoint(await crew.ownerships[0].owners())
 
 
 async def test_one_that_cannot_go_on_is_let_go_of_and_the_others_go_on(

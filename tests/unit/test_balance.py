@@ -3,7 +3,18 @@
 import pytest
 
 from evs_server.cluster.shards import KEEPER
-from evs_server.shard.balance import SHARDS, GiveUp, Take, View, next_step, shares
+from evs_server.shard.balance import (
+    HOLD_SECONDS,
+    HOLD_SECONDS_MAX,
+    SHARDS,
+    GiveUp,
+    Hold,
+    Take,
+    View,
+    missing_count,
+    next_step,
+    shares,
+)
 
 
 def owned(**count: int) -> dict[int, str]:
@@ -24,6 +35,34 @@ def owned(**count: int) -> dict[int, str]:
 def test_the_larger_shares_are_of_those_who_own_more(expected: dict[str, int], held: dict[str, int]) -> None:
     """65 cannot be shared evenly, and nothing is to move for that."""
     assert expected == shares(held)
+
+
+@pytest.mark.parametrize(("expected", "me"), [(32, "b"), (-32, "a")])
+def test_what_a_worker_lacks_of_its_share_is_what_another_has_too_much(expected: int, me: str) -> None:
+    assert expected == missing_count(View(me, "ab", owned(a=65)))
+
+
+def test_who_takes_what_another_should_have_had_gives_nothing_up_for_a_while() -> None:
+    """Each time again for twice as long, up to a minute: a worker that restarts slowly is not one that cannot run."""
+    hold = Hold()
+    now, lengths = 100.0, []
+    assert hold.is_over(now)
+    for _ in range(6):
+        hold.begin(now)
+        begun_at = now
+        while not hold.is_over(now):
+            now += 0.5
+        lengths.append(now - begun_at)
+    assert [5.0, 10.0, 20.0, 40.0, 60.0, 60.0] == lengths
+    hold.begin(now + HOLD_SECONDS_MAX)
+    assert hold.is_over(now + HOLD_SECONDS_MAX + HOLD_SECONDS), "it had been well for a minute"
+
+
+def test_all_that_one_illness_leaves_lying_counts_once() -> None:
+    hold = Hold()
+    for now in (0.0, 1.0, 2.0):
+        hold.begin(now)
+    assert (False, True) == (hold.is_over(2.0 + HOLD_SECONDS - 0.1), hold.is_over(2.0 + HOLD_SECONDS))
 
 
 def test_who_is_alone_takes_everything_one_by_one() -> None:
