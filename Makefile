@@ -52,7 +52,8 @@ test-faults: $(READY)  ## what takes minutes: thousands of simulated worlds, hun
 
 test-cluster: $(READY)  ## a cluster of real processes: what one process answers, and everything killed under load
 	$(BIN)/python -m pytest -m "faults or not faults" tests/cluster tests/integration/test_log_cluster.py \
-	  tests/e2e/test_acceptance.py tests/e2e/test_acceptance_refusals.py tests/e2e/test_acceptance_bridge.py
+	  tests/e2e/test_acceptance.py tests/e2e/test_acceptance_refusals.py tests/e2e/test_acceptance_bridge.py \
+	  tests/e2e/test_sender.py tests/e2e/test_plain_sender.py
 
 mutants: $(READY)  ## show that the tests notice: apply each known mistake to a copy and see its tests fail
 	$(BIN)/python tools/mutants.py

@@ -8,7 +8,7 @@ is away.
 """
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -98,11 +98,19 @@ class Accounts:
             raise StoreUnavailable(f"an account is not known here, and {error.message}") from error
         return {account_id: error for answer in answers for account_id, error in _refused(answer).items()}
 
-    async def find(self, batch: Batch, admission: Admission) -> Finding:
-        """What there is to know of the new events of a batch before they are put in."""
+    async def find(
+        self, batch: Batch, admission: Admission, ready: Callable[[Collection[int]], Awaitable[None]]
+    ) -> Finding:
+        """
+        What there is to know of the new events of a batch before they are put in.
+
+        Args:
+            ready: Returns once some shards may be asked.
+        """
         questions, repeated = self._questions(batch, admission)
         if not questions:
             return Finding(repeated=frozenset(repeated))
+        await ready(questions.keys())
         refused_accounts: dict[int, RequestError] = {}
         answers = await asyncio.gather(*(self._ask_soon(shard, each) for shard, each in questions.items()))
         for question, answer in zip(questions.values(), answers, strict=True):

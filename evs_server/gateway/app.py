@@ -7,6 +7,7 @@ is in the log, in the database and with the shards, and another one knows the sa
 
 import asyncio
 import contextlib
+import gc
 import logging
 import platform
 from collections.abc import AsyncIterator, Callable
@@ -23,32 +24,43 @@ from evs_server.errors import ConfigError, StoreUnavailable
 from evs_server.fanout.hub import Hub
 from evs_server.gateway.accounts import Accounts
 from evs_server.gateway.admin import GatewayAdminServicer
+from evs_server.gateway.checks import Checks
 from evs_server.gateway.hearing import Hearing
-from evs_server.gateway.inlet import Inlet
 from evs_server.gateway.journal import Journal
 from evs_server.gateway.owners import Owners
 from evs_server.gateway.progress import Progress
 from evs_server.gateway.seen import GatewayCollector, GatewayReadiness
 from evs_server.gateway.servicer import GatewayServicer
 from evs_server.gateway.table import SnapshotTable
+from evs_server.gateway.traced import carried, inlet_kind
 from evs_server.lifecycle import Lifecycle, Phase
 from evs_server.log import Log, open_log
-from evs_server.metrics.health import Health
+from evs_server.log.connect import CLOSE_SECONDS as LOG_SECONDS
+from evs_server.metrics.health import TELL_SECONDS, Health
 from evs_server.performance.leaderboard import Leaderboard
 from evs_server.performance.names import Names
 from evs_server.stopping import unless_stopped
+from evs_server.store.database import CLOSE_SECONDS as DATABASE_SECONDS
 from evs_server.store.database import Database
 from evs_server.store.growth import DisplayNames, SessionCloses
 from evs_server.store.journal import KeptJournal, claim_log, read_journal
 from evs_server.telemetry.exposition import Watched, exposed
+from evs_server.telemetry.tracing import LAST_EXPORT_SECONDS, check_tracing, open_tracing
 from evs_server.works import Works, once_available
 
 log = logging.getLogger(__name__)
 
+END_SECONDS: Final = 12.0
+"""How long an orderly end may take, all parts one after the other (FAULTS F2)."""
 GRACE_SECONDS: Final = 2.0
 STOP_SECONDS: Final = 2.0
 AGAIN_SECONDS: Final = 0.5
 HEALTH_SECONDS: Final = 1.0
+
+_PARTS_SECONDS: Final = (
+    TELL_SECONDS, STOP_SECONDS, DATABASE_SECONDS, GRACE_SECONDS, LOG_SECONDS, LAST_EXPORT_SECONDS
+)  # fmt: skip
+assert sum(_PARTS_SECONDS) < END_SECONDS, "whoever ends a gateway waits for so long, and kills it then"
 
 
 class Gateway:
@@ -83,12 +95,16 @@ class Gateway:
 
     async def __aenter__(self) -> Self:
         check(self._settings, self._clock)
+        check_tracing(self._settings)
         if self._settings.database_url is None:
             raise ConfigError("EVS_DATABASE_URL: a gateway uses the PostgreSQL that its shards do; set its URL")
         dsn = self._settings.database_url.get_secret_value()
         self._works = Works()
         async with self._resources:
-            opened = await self._resources.enter_async_context(open_log(self._settings, self._name))
+            self._tracing = await self._resources.enter_async_context(open_tracing(self._settings, "evs-gateway"))
+            opened = await self._resources.enter_async_context(
+                open_log(self._settings, self._name, carried(self._tracing))
+            )
             await self._resources.enter_async_context(self._listening())
             self._works.start("log", opened.run())
             self._works.start("gateway", self._begin(opened, dsn))
@@ -118,7 +134,7 @@ class Gateway:
         watched = Watched(self._collector, self._readiness.reasons)
         async with (
             exposed(settings, "metrics_listen", watched) as self.metrics_address,
-            serving(settings, clock, self._add_methods, grace_seconds=GRACE_SECONDS) as places,
+            serving(settings, clock, self._add_methods, grace_seconds=GRACE_SECONDS, tracing=self._tracing) as places,
         ):
             self.address = places[0]
             yield
@@ -135,12 +151,13 @@ class Gateway:
         hub, owners = Hub(), Owners(opened.asks, self._clock, self.progress)
         accounts = Accounts(self._table, owners)
         hearing = Hearing(self._table, hub, self.progress, owners, self._clock)
-        inlet = Inlet(
+        inlet = inlet_kind(self._tracing)(
             self._name, self._lifecycle, opened.events, self._journal, accounts, hearing, self.progress, self._clock
         )
-        self._collector.attach(hearing, hub)
+        self._collector.attach(hearing, hub, inlet)
         self._servicer.attach(inlet, self._table, hub, accounts, owners)
         calendar = SessionCalendar(self._settings.zone, self._settings.session_roll)
+        self._admin.attach(Checks(owners, self._settings.reconcile_cents_max))
         leaderboard = Leaderboard(self._table, SessionCloses(database), calendar, self._clock)
         self._servicer.attach_ranking(leaderboard, Names(DisplayNames(database), self._clock))
 
@@ -203,5 +220,8 @@ async def run_gateway(settings: Settings, stop: asyncio.Event, say: Callable[[st
     async with Gateway(settings) as gateway:
         await unless_stopped(stop, gateway.wait_ready())
         if not stop.is_set():
+            # As of ``evs serve``. An end is done sooner for it, too, by what it takes to look through everything.
+            gc.collect()
+            gc.freeze()
             say(f"evs gateway ready {gateway.address}")
             await gateway.run_until(stop)

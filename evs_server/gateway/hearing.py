@@ -8,10 +8,10 @@ are at the beginning, and when a shard has another owner. Touches the network wh
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -38,10 +38,10 @@ AGAIN_SECONDS: Final = 0.5
 """Between two attempts to ask a shard that has no owner."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Told:
     """
-    What shards have told of one batch.
+    What shards have told of one batch; goes on being told for as long as somebody holds it.
 
     Attributes:
         accounts_valued: By its ticks; session rolls apart.
@@ -75,7 +75,7 @@ class Hearing:
         self._progress = progress
         self._owners = owners
         self._clock = clock
-        self._told: dict[str, Told] = {}
+        self._told: WeakValueDictionary[str, Told] = WeakValueDictionary()
         self._missing = dict.fromkeys(range(SHARD_COUNT))
         self._reading: set[int] = set()
         self._silent: set[int] = set()
@@ -98,8 +98,8 @@ class Hearing:
         for made in news.passes:
             self._take(made)
         for refusal in news.refusals:
-            if refusal.batch_id in self._told:
-                self._told[refusal.batch_id].refusals[refusal.index] = refusal.error
+            if (told := self._told.get(refusal.batch_id)) is not None:
+                told.refusals[refusal.index] = refusal.error
         self._degraded_since_ms.pop(shard, None)
         if news.degraded_since_ms is not None:
             self._degraded_since_ms[shard] = news.degraded_since_ms
@@ -108,14 +108,10 @@ class Hearing:
             self._missing[shard] = None
             self._wanted.set()
 
-    @contextmanager
-    def told_of(self, batch_id: str) -> Iterator[Told]:
-        """What is told of a batch from now on, for as long as the context."""
+    def told_of(self, batch_id: str) -> Told:
+        """What is told of a batch from now on."""
         told = self._told[batch_id] = Told()
-        try:
-            yield told
-        finally:
-            del self._told[batch_id]
+        return told
 
     async def run(self) -> None:
         """Ask for what was missed, until cancelled; sets ``complete`` once every shard has been asked with success."""
@@ -175,8 +171,9 @@ class Hearing:
 
     def _take(self, made: Pass) -> None:
         valuation = made.valuation
-        if made.batch_id in self._told and not valuation.session_roll:
-            self._told[made.batch_id].accounts_valued += len(valuation)
+        told = self._told.get(made.batch_id)
+        if told is not None and not valuation.session_roll:
+            told.accounts_valued += len(valuation)
         newer = self._table.put(as_table(valuation))
         if newer.all():
             self._readers.publish(valuation)

@@ -5,13 +5,16 @@ To the servicer it is what the gate is in ``evs serve``. Batches of one source a
 names the entry that it follows: if another gateway has put something in for that source meanwhile, nothing is put in,
 and the batch is judged anew. So a batch whose fate was unknown is found in the journal, and not put in twice.
 
+What a batch may be is decided by the journal alone, which knows a batch once it is in the log. So the next one of its
+source can be put in while shards are still at it; what only shards know is asked of them once they are that far.
+
 Invariants: what is answered as applied is in the log; a batch is in the log whole or not at all, once.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import uuid4
 
@@ -22,13 +25,15 @@ from evs_server.cluster.parts import Parts
 from evs_server.cluster.ports import EventLog
 from evs_server.cluster.shards import SHARD_COUNT
 from evs_server.cluster.split import sign_of_life, split
-from evs_server.errors import LogUnavailable, RequestError, Superseded
+from evs_server.errors import EvsError, LogUnavailable, RequestError, Superseded
 from evs_server.gateway.accounts import Accounts, Finding
-from evs_server.gateway.hearing import Hearing, Told
+from evs_server.gateway.hearing import Hearing
+from evs_server.gateway.joint import Placed
 from evs_server.gateway.journal import Journal
 from evs_server.gateway.progress import Progress
 from evs_server.ingest.course import Outcome
 from evs_server.ingest.sequencer import Admission, IngestState
+from evs_server.ingest.tally import Tally
 from evs_server.lifecycle import Lifecycle, Phase
 from evs_server.model import Batch, TickRun
 
@@ -58,6 +63,9 @@ class Inlet:
     Args:
         name: The gateway's own, of which there is no other.
         accounts: Looks up accounts and settlements that are not known here.
+
+    Attributes:
+        tally: What became of events, but for what shards refuse.
     """
 
     def __init__(
@@ -86,6 +94,7 @@ class Inlet:
         self._on_the_way: dict[str, int] = {}
         self._folded = asyncio.Event()
         self._news: asyncio.Future[None] | None = None
+        self.tally = Tally()
         lifecycle.on_change(self._changed_phase)
 
     async def take(self, batch: Batch) -> Outcome:
@@ -96,14 +105,50 @@ class Inlet:
             Recovering, ShuttingDown: If this gateway does not serve.
             LogUnavailable: If the log is away; whether the batch is in it may be unknown.
         """
+        return await self.outcome(await self.put(batch))
+
+    async def put(self, batch: Batch, behind: Sequence[Placed] = (), *, whole: bool = False) -> Placed:
+        """
+        Put what is new of a batch into the log.
+
+        Args:
+            behind: What the same caller has put in and has no answer to yet. Shards are asked of the batch's accounts
+                and settlements when they have applied that, or have had their time.
+            whole: Whether a batch that ends early is not to count: its caller comes again with less of it.
+
+        Raises:
+            As ``take``.
+        """
         self._lifecycle.require_serving()
         batch_id = uuid4().hex
-        with self._hearing.told_of(batch_id) as told:
-            async with self._turn(batch) as source:
-                put = await self._put_in(batch, batch_id, source)
-            if put.parts is not None:
-                await self._progress.reached(_awaited(put.parts), put.first_position)
-            return _outcome(batch, put, told)
+        told = self._hearing.told_of(batch_id)
+        async with self._turn(batch) as source:
+            put = await self._put_in(batch, batch_id, source, behind)
+            placed = self._placed(batch, _outcome(batch, put))
+        if not (whole and put.admission.error):
+            self.tally.count(batch, placed.outcome)
+        shards = () if put.parts is None else _awaited(put.parts)
+        return replace(placed, told=told, shards=shards, position=put.first_position)
+
+    def refused(self, batch: Batch, error: EvsError) -> Placed:
+        """
+        A batch as it is when ``put`` has raised an error.
+
+        Raises:
+            Recovering, ShuttingDown: If this gateway does not serve.
+        """
+        self._lifecycle.require_serving()
+        self.tally.count_untaken(batch, error)
+        return self._placed(batch, Outcome(error=error))
+
+    def _placed(self, batch: Batch, outcome: Outcome) -> Placed:
+        state = self._journal.state(batch.source) if batch.first_sequence else IngestState()
+        return Placed(batch.source, batch.first_sequence, len(batch), outcome, state)
+
+    async def outcome(self, placed: Placed) -> Outcome:
+        """What has become of a batch that was put in, once shards have applied it or have had their time."""
+        await self._progress.reached(placed.shards, placed.position)
+        return placed.with_told()
 
     # --- for the servicer, as of the gate ---------------------------------------------------------------------
 
@@ -199,7 +244,7 @@ class Inlet:
         finally:
             self._lanes.put_nowait(lane)
 
-    async def _put_in(self, batch: Batch, batch_id: str, source: str) -> _Put:
+    async def _put_in(self, batch: Batch, batch_id: str, source: str, behind: Sequence[Placed]) -> _Put:
         give_up_at = self._clock.monotonic() + PUT_SECONDS
         self._on_the_way[batch_id] = 0
         put: _Put | None = None
@@ -211,7 +256,7 @@ class Inlet:
                 admission, expected = self._journal.admit(batch), self._journal.last_position(source)
                 if admission.error is not None or admission.first_new >= admission.end:
                     return _Put(admission, Finding.nothing())
-                finding = await self._accounts.find(batch, admission)
+                finding = await self._accounts.find(batch, admission, lambda shards: self._caught_up(shards, behind))
                 parts = split(
                     batch, admission.first_new, admission.end, left_out=finding.left_out, batch_id=batch_id,
                     taken_ms=self._clock.now_ms(), gateway=source,
@@ -233,6 +278,11 @@ class Inlet:
         finally:
             del self._on_the_way[batch_id]
 
+    async def _caught_up(self, shards: Collection[int], behind: Sequence[Placed]) -> None:
+        """Return once some shards have applied what was put in before, or have had their time."""
+        for placed in behind:
+            await self._progress.reached(set(placed.shards).intersection(shards), placed.position)
+
     async def _catch_up(self, source: str, last: int) -> None:
         """Return once everything is folded that the log has of a source."""
         if last <= self._journal.position:
@@ -248,7 +298,9 @@ class Inlet:
                 f" {last}; try again"
             ) from None
 
-    def _changed_phase(self, _phase: Phase) -> None:
+    def _changed_phase(self, phase: Phase) -> None:
+        if phase is Phase.STOPPING:
+            self._progress.end()
         self._wake()
 
     def _wake(self) -> None:
@@ -268,16 +320,14 @@ def _awaited(parts: Parts) -> Collection[int]:
     return parts.of_shard.keys()
 
 
-def _outcome(batch: Batch, put: _Put, told: Told) -> Outcome:
+def _outcome(batch: Batch, put: _Put) -> Outcome:
     first, end = put.admission.first_new, put.admission.end
     refusals: dict[int, RequestError] = {
         index: error for index, error in batch.refusals.items() if first <= index < end
     }
     refusals |= put.finding.refused
-    refusals |= {index: error for index, error in told.refusals.items() if isinstance(error, RequestError)}
     return Outcome(
         duplicate_count=first + len(put.finding.repeated),
-        accounts_valued=told.accounts_valued,
         end=end,
         refusals=dict(sorted(refusals.items())),
         error=put.admission.error,

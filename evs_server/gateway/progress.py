@@ -63,6 +63,7 @@ class Progress:
         self._shards = dict.fromkeys(range(SHARD_COUNT + 1), ShardProgress())
         self._late: dict[int, int] = {}
         self._waiters: set[_Waiter] = set()
+        self._has_ended = False
         self.waited_in_vain_count = 0
         self.all_heard = asyncio.Event()
 
@@ -109,6 +110,13 @@ class Progress:
                     waiter.done.set_result(None)
         return progress.start_number != before.start_number or progress.number != before.number + 1
 
+    def end(self) -> None:
+        """Let nobody wait any more: nothing is heard from now on."""
+        self._has_ended = True
+        for waiter in self._waiters:
+            if not waiter.done.done():
+                waiter.done.set_result(None)
+
     async def reached(self, shards: Iterable[int], position: int) -> frozenset[int]:
         """
         Return once shards have applied a position, or have had their time.
@@ -118,7 +126,7 @@ class Progress:
         """
         behind = {shard for shard in shards if self._shards[shard].applied < position}
         waited_for = behind - self._late.keys()
-        if not waited_for:
+        if not waited_for or self._has_ended:
             return frozenset(behind)
         waiter = _Waiter(position, set(waited_for), asyncio.get_running_loop().create_future())
         self._waiters.add(waiter)

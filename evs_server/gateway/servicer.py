@@ -5,6 +5,7 @@ Events go through the inlet; newest values, streams and the ranking come from th
 serve``. What only the owner of an account's shard knows is asked of it, bytes for bytes.
 """
 
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import grpc
@@ -17,6 +18,7 @@ from evs_server.fanout.servicer import FanoutServicer
 from evs_server.gateway.accounts import Accounts
 from evs_server.gateway.inlet import Inlet
 from evs_server.gateway.owners import Owners
+from evs_server.gateway.stream import SenderStream
 from evs_server.gateway.table import SnapshotTable
 from evs_server.ingest.servicer import IngestServicer
 from evs_server.lifecycle import Lifecycle
@@ -24,7 +26,7 @@ from evs_server.lookup import check_account_id
 from evs_server.performance.leaderboard import Leaderboard
 from evs_server.performance.names import Names
 from evs_server.performance.servicer import PerformanceServicer
-from evs_server.rpc_status import answers_with_status
+from evs_server.rpc_status import answers_with_status, ends_with_status
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -42,11 +44,19 @@ class GatewayServicer(IngestServicer, FanoutServicer, PerformanceServicer):
 
     def attach(self, inlet: Inlet, table: SnapshotTable, hub: Hub, accounts: Accounts, owners: Owners) -> None:
         """Take the rooms behind the methods."""
-        self._gate, self._engine, self._hub, self._accounts, self._owners = inlet, table, hub, accounts, owners
+        self._gate = self._inlet = inlet
+        self._engine, self._hub, self._accounts, self._owners = table, hub, accounts, owners
 
     def attach_ranking(self, leaderboard: Leaderboard, names: Names) -> None:
         """Take what makes the ranking."""
         self._leaderboard, self._names = leaderboard, names
+
+    @ends_with_status
+    def StreamEvents(
+        self, request_iterator: AsyncIterator[pb.StreamEventsRequest], _: Context
+    ) -> AsyncIterator[pb.StreamEventsResponse]:
+        """Put batches into the log in order, answer each, and say when more is durable."""
+        return SenderStream(self._inlet, request_iterator).answers()
 
     @answers_with_status
     async def ListPositions(self, request: pb.ListPositionsRequest, _: Context) -> pb.ListPositionsResponse:

@@ -2,7 +2,9 @@
 
 import itertools
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from tests.cluster.deployment import Cluster, a_nats, started
 from tests.database import DatabaseServer
 from tests.e2e.caller import Caller
+from tests.e2e.crashing import Crashing, ManyProcesses, OneProcess
 from tests.e2e.exchange_tables import ExchangeTables, exchange_database
 from tests.e2e.processes import serving
 
@@ -25,6 +28,7 @@ REPRESENTATIVE = {
     "test_a_settlement_told_twice_counts_once",
     "test_a_batch_goes_on_after_what_it_must_refuse",
     "test_a_stream_tells_when_its_events_are_durable",
+    "test_every_event_counts_once_though_evs_is_killed_in_between",
 }
 """Asked of a cluster whenever tests run; all others in ``make test-cluster``."""
 
@@ -33,10 +37,14 @@ REPRESENTATIVE = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave most of what is asked of a cluster to the target of its own."""
     for item in items:
-        asked = getattr(item, "callspec", None)
-        is_cluster = asked is not None and asked.params.get("installation") == "cluster"
+        asked = getattr(getattr(item, "callspec", None), "params", {})
+        is_cluster = "cluster" in (asked.get("installation"), asked.get("crashing"))
         if is_cluster and getattr(item, "originalname", "") not in REPRESENTATIVE:
             item.add_marker(pytest.mark.faults)
+
+
+NOTHING_TO_RECONCILE = {"reconcile_seconds": "0"}
+"""Where senders tell of trades that the exchange's tables do not have."""
 
 
 class Installation(NamedTuple):
@@ -79,6 +87,19 @@ def installation(
     ):
         yield Installation(tables, address, is_cluster=False)
         assert 0 == evs.terminate(), evs.said
+
+
+@pytest.fixture(params=["process", "cluster"])
+def crashing(request: pytest.FixtureRequest, system_server: DatabaseServer, tmp_path: Path) -> Iterator[Crashing]:
+    """An EVS of one test's own, which it may kill; nothing is there yet but the exchange's tables."""
+    with ExitStack() as stack:
+        tables = stack.enter_context(exchange_database(system_server))
+        if request.param == "process":
+            yield OneProcess(tables, tmp_path)
+            return
+        nats = stack.enter_context(a_nats(tmp_path / "nats"))
+        cluster = stack.enter_context(Cluster(nats.url, tables.dsn, tmp_path, **NOTHING_TO_RECONCILE))
+        yield ManyProcesses(tables, cluster)
 
 
 @pytest.fixture(scope="module")

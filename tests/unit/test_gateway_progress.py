@@ -61,3 +61,15 @@ async def test_what_was_committed_once_stays_so_under_a_new_owner() -> None:
     progress.told(0, ShardProgress(2, 1, applied=3, committed=3))
     assert 20 == progress.committed_everywhere()
     assert 20 + KEEPER == progress[KEEPER].committed
+
+
+async def test_at_the_end_nobody_waits_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is heard from then on: whoever waited would wait in vain, and hold up the end."""
+    monkeypatch.setattr(room, "WAIT_SECONDS", 3_600.0)
+    progress = Progress()
+    waiting = asyncio.create_task(progress.reached((3,), 10))
+    await asyncio.sleep(0)
+    progress.end()
+    assert frozenset({3}) == await waiting
+    assert frozenset({4}) == await progress.reached((4,), 10)
+    assert (0, frozenset()) == (progress.waited_in_vain_count, progress.late)
