@@ -232,13 +232,7 @@ class Application:
         self._watch("thinning", keep_thin(database, self._clock, settings.thin_after_days, starts))
 
     def _reconcile(self, books: Books, store: PostgresStore) -> Reconciler:
-        settings, ledgers = self._settings, LedgerReader(store.database)
-        rules = Rules(
-            every_seconds=settings.reconcile_seconds,
-            grace_seconds=settings.reconcile_grace_seconds,
-            repair=settings.reconcile_repair,
-            cents_max=settings.reconcile_cents_max,
-        )
+        ledgers, rules = LedgerReader(store.database), Rules.of(self._settings)
         reconciler = Reconciler(books, ledgers, self._clock, rules)
         self._admin.attach(reconciler, Recompute(books, ledgers, rules.grace_seconds))
         self._watch("reconciliation", reconciler.run())
@@ -246,7 +240,7 @@ class Application:
 
     async def _open_store(self, dsn: str) -> tuple[PostgresStore, Spool, Recovered, ExchangeImport | None]:
         """The store and what it holds."""
-        await migrate(dsn)
+        await migrate(dsn, expects_exchange=self._settings.database_url is not None)
         async with contextlib.AsyncExitStack() as undo:
             store = await PostgresStore.open(dsn)
             undo.push_async_callback(store.close)

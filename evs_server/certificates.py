@@ -154,6 +154,16 @@ def channel_credentials(settings: Settings) -> grpc.ChannelCredentials | None:
     return grpc.ssl_channel_credentials(read_certificates("EVS_SERVER_CA_FILE", settings.server_ca_file), **shown)
 
 
+def trusting(setting: str, path: Path) -> ssl.SSLContext:
+    """
+    For connecting to whoever shows a certificate that the authorities in a file have signed, and nobody else's.
+
+    Raises:
+        ConfigError: If the file cannot be read, or holds none.
+    """
+    return ssl.create_default_context(cadata=read_certificates(setting, path).decode("ascii", "ignore"))
+
+
 def expires_at(certificate: Path) -> datetime:
     """
     When the first of a file's certificates ends, in UTC.

@@ -183,6 +183,9 @@ class Settings(BaseSettings):
         None, description="NATS that keeps the log of gateways and shards, such as nats://a:4222,nats://b:4222"
     )
     nats_creds_file: Path | None = Field(None, description="credentials of a user of that NATS, as its tools make them")
+    nats_ca_file: Path | None = Field(
+        None, description="PEM certificates of whoever signs those of that NATS; absent: whom the system trusts"
+    )
     nats_replicas: Annotated[int, AfterValidator(_replica_count)] = Field(
         1, description="servers of that NATS that keep a copy of the log each: 1, 3 or 5"
     )

@@ -18,7 +18,7 @@ from evs_server.errors import LogGap
 from evs_server.model import Batch, Int64Array, ObservedRun, Run, part_of
 
 
-def join(own: Part | None, shared: Part | None, position: int) -> Batch:
+def join(own: Part | None, shared: Part | None, position: int, trace: str = "") -> Batch:
     """
     One batch as one virtual shard has to apply it.
 
@@ -26,6 +26,7 @@ def join(own: Part | None, shared: Part | None, position: int) -> Batch:
         own: The shard's part, if it has one.
         shared: The part for all, if there is one.
         position: Where in the log the later of them is.
+        trace: What it belongs to, as ``traceparent`` has it.
     """
     part = own or shared
     assert part is not None, "a batch is at least one part"
@@ -45,6 +46,7 @@ def join(own: Part | None, shared: Part | None, position: int) -> Batch:
         position,
         part.taken_ms,
         index,
+        trace,
     )
 
 
@@ -79,21 +81,21 @@ class Joining:
             shared = decode_part(entry.data)
             if own is not None and own.batch_id != shared.batch_id:
                 raise _missing(own, entry.position)
-            return _joined(own, shared, entry.position)
+            return _joined(own, shared, entry)
         if own is not None:
             raise _missing(own, entry.position)
         if entry.subject == subjects.of_shard(self._shard):
             part = decode_part(entry.data)
             if not part.shared_follows:
-                return _joined(part, None, entry.position)
+                return _joined(part, None, entry)
             self._own = part
             return None
-        return _joined(*decode_carried(entry.data, self._shard), entry.position)
+        return _joined(*decode_carried(entry.data, self._shard), entry)
 
 
-def _joined(own: Part | None, shared: Part | None, position: int) -> Joined | None:
+def _joined(own: Part | None, shared: Part | None, entry: Entry) -> Joined | None:
     part = own or shared
-    return Joined(join(own, shared, position), part.batch_id) if part is not None else None
+    return Joined(join(own, shared, entry.position, entry.trace), part.batch_id) if part is not None else None
 
 
 def _missing(own: Part, position: int) -> LogGap:

@@ -26,12 +26,14 @@ class Entry:
     Attributes:
         position: Its place; grows by one over all subjects.
         pending: How many more the same reader could have now; 0: it is at the end.
+        trace: Of the call that it came by, as ``traceparent`` has it; empty if none is followed.
     """
 
     position: int
     subject: str
     data: bytes
     pending: int
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,12 @@ def gateway() -> None:
     Prints one line with "ready" and the gRPC address once calls are served, when every virtual shard has an owner.
     SIGTERM or Ctrl-C stops it in order; a second one ends it at once. Who may call is as of "evs serve".
 
-    Settings: EVS_NATS_URL, EVS_NATS_CREDS_FILE, EVS_NATS_REPLICAS, EVS_LOG_MAX_AGE_DAYS, EVS_DATABASE_URL,
-    EVS_DATA_DIR (for the development key), EVS_LISTEN, EVS_INGEST_LISTEN, EVS_METRICS_LISTEN, EVS_SOCKET_MODE,
-    EVS_CONNECTIONS_MAX, EVS_JWT_SECRET_FILE, EVS_REVOKED_TOKENS_FILE, EVS_CLIENT_ROLES, EVS_TLS_CERT_FILE,
-    EVS_TLS_KEY_FILE, EVS_TLS_CLIENT_CA_FILE, EVS_ALLOW_PLAINTEXT, EVS_SESSION_TIMEZONE, EVS_SESSION_ROLL,
-    EVS_HEARTBEAT_SECONDS, EVS_LOG_LEVEL, EVS_LOG_FORMAT
+    Settings: EVS_NATS_URL, EVS_NATS_CREDS_FILE, EVS_NATS_CA_FILE, EVS_NATS_REPLICAS, EVS_LOG_MAX_AGE_DAYS,
+    EVS_DATABASE_URL, EVS_DATA_DIR (for the development key), EVS_LISTEN, EVS_INGEST_LISTEN, EVS_METRICS_LISTEN,
+    EVS_SOCKET_MODE, EVS_CONNECTIONS_MAX, EVS_JWT_SECRET_FILE, EVS_REVOKED_TOKENS_FILE, EVS_CLIENT_ROLES,
+    EVS_TLS_CERT_FILE, EVS_TLS_KEY_FILE, EVS_TLS_CLIENT_CA_FILE, EVS_ALLOW_PLAINTEXT, EVS_SESSION_TIMEZONE,
+    EVS_SESSION_ROLL, EVS_HEARTBEAT_SECONDS, EVS_RECONCILE_CENTS_MAX, EVS_TRACES_ENDPOINT, EVS_TRACES_RATIO,
+    EVS_LOG_LEVEL, EVS_LOG_FORMAT
     """
     settings = load_settings()
     from evs_server.gateway.app import run_gateway
@@ -46,7 +47,7 @@ def adopt() -> None:
     nothing.
 
     Settings: EVS_DATABASE_URL, EVS_DATA_DIR (where EVS has its spool), EVS_NATS_URL, EVS_NATS_CREDS_FILE,
-    EVS_NATS_REPLICAS, EVS_LOG_MAX_AGE_DAYS
+    EVS_NATS_CA_FILE, EVS_NATS_REPLICAS, EVS_LOG_MAX_AGE_DAYS
     """
     settings = load_settings()
     from evs_server.shard.adoption import run_adoption

@@ -72,6 +72,8 @@ Valuation and streams:
 A cluster, of "evs gateway" and "evs shard":
   EVS_NATS_URL             NATS that keeps its log
   EVS_NATS_CREDS_FILE      credentials of a user of that NATS
+  EVS_NATS_CA_FILE         who signs its certificates (absent: whom the
+                           system trusts)
   EVS_NATS_REPLICAS        how many of its servers keep the log: 1, 3 or 5 (1)
   EVS_LOG_MAX_AGE_DAYS     how long the log is kept (7)
 Running it:

@@ -1,33 +1,31 @@
 """
 What operators ask of a gateway: how far the virtual shards are, and who owns them, as far as was heard.
 
-What concerns books is not served here: a gateway has none.
+What concerns books is asked of whoever has them (``checks``).
 """
 
-from typing import Any, Final, Never
+from typing import Any
 
 import grpc
 from evs.v1 import admin_pb2 as pb
 from evs.v1 import admin_pb2_grpc
 
 from evs_server.clock import Clock
-from evs_server.errors import NotServed
+from evs_server.gateway.checks import Checks
 from evs_server.gateway.journal import Journal
 from evs_server.gateway.progress import Progress, ShardProgress
 from evs_server.gateway.seen import SILENCE_SECONDS
 from evs_server.lifecycle import Lifecycle
+from evs_server.reconcile.codec import decode_account_ids
 from evs_server.rpc_status import answers_with_status
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-_NO_BOOKS: Final = (
-    "{method} is not served by a gateway, which has no books: each worker (`evs shard`) checks its own shards against"
-    " the exchange's tables, as EVS_RECONCILE_SECONDS and EVS_RECONCILE_REPAIR of it say, and logs what it finds"
-)
-
 
 class GatewayAdminServicer(admin_pb2_grpc.AdminServiceServicer):
-    """``GetCluster``; serves once the lifecycle says so."""
+    """Serves once ``attach`` has been called and the lifecycle says so."""
+
+    _checks: Checks
 
     def __init__(self, lifecycle: Lifecycle, progress: Progress, journal: Journal, clock: Clock) -> None:
         self._lifecycle = lifecycle
@@ -35,20 +33,24 @@ class GatewayAdminServicer(admin_pb2_grpc.AdminServiceServicer):
         self._journal = journal
         self._clock = clock
 
+    def attach(self, checks: Checks) -> None:
+        """Take what asks the shards."""
+        self._checks = checks
+
     @answers_with_status
     async def GetCluster(self, _request: pb.GetClusterRequest, _: Context) -> pb.GetClusterResponse:  # noqa: N802
         """Every shard, as its owner has told."""
         return cluster_of(self._progress, self._journal.position, self._clock)
 
     @answers_with_status
-    async def Reconcile(self, _request: pb.ReconcileRequest, _: Context) -> Never:  # noqa: N802
-        """Not here."""
-        raise NotServed(_NO_BOOKS.format(method="Reconcile"))
+    async def Reconcile(self, request: pb.ReconcileRequest, _: Context) -> pb.ReconcileResponse:  # noqa: N802
+        """Have all quiet accounts compared, and corrected as far as they can be explained if asked to."""
+        return await self._checks.reconcile(repair=request.repair)
 
     @answers_with_status
-    async def Recompute(self, _request: pb.RecomputeRequest, _: Context) -> Never:  # noqa: N802
-        """Not here."""
-        raise NotServed(_NO_BOOKS.format(method="Recompute"))
+    async def Recompute(self, request: pb.RecomputeRequest, _: Context) -> pb.RecomputeResponse:  # noqa: N802
+        """Have accounts rebuilt from their trades, or be told what that would change."""
+        return await self._checks.recompute(decode_account_ids(request.account_ids), apply=request.apply)
 
 
 def cluster_of(progress: Progress, last_position: int, clock: Clock) -> pb.GetClusterResponse:

@@ -12,12 +12,13 @@ from evs_server.clock import Clock
 from evs_server.cluster.shards import SHARD_COUNT
 from evs_server.fanout.hub import Hub
 from evs_server.gateway.hearing import Hearing
+from evs_server.gateway.inlet import Inlet
 from evs_server.gateway.journal import Journal
 from evs_server.gateway.progress import Progress
 from evs_server.gateway.table import SnapshotTable
 from evs_server.lifecycle import Lifecycle, Phase
-from evs_server.rpc_status import refusals
-from evs_server.telemetry.families import counter, counters, gauge
+from evs_server.metrics.shared import build, calls, events, fanout
+from evs_server.telemetry.families import counter, gauge
 
 SILENCE_SECONDS: Final = 15.0
 """An owner tells that it lives every second: a shard that has been silent for so long has none."""
@@ -70,19 +71,17 @@ class GatewayCollector(Collector):
         self._progress = progress
         self._journal = journal
         self._table = table
-        self._rooms: tuple[Hearing, Hub] | None = None
+        self._rooms: tuple[Hearing, Hub, Inlet] | None = None
 
-    def attach(self, hearing: Hearing, hub: Hub) -> None:
+    def attach(self, hearing: Hearing, hub: Hub, inlet: Inlet) -> None:
         """Take the rooms, once they are there."""
-        self._rooms = (hearing, hub)
+        self._rooms = (hearing, hub, inlet)
 
     def collect(self) -> Iterator[Metric]:
         """The numbers of now."""
         applied = [each.applied for each in self._progress.all().values()]
-        yield counters(
-            "evs_calls_refused_total", "gRPC calls that were refused, by method and reason.", ("method", "reason"),
-            refusals,
-        )  # fmt: skip
+        yield build()
+        yield from calls()
         yield gauge("evs_gateway_accounts", "Accounts whose newest value is at hand.", self._table.account_count)
         yield gauge("evs_gateway_journal_position", "Up to where in the log batches are known.", self._journal.position)
         yield gauge(
@@ -105,16 +104,11 @@ class GatewayCollector(Collector):
             self._progress.waited_in_vain_count,
         )
         if self._rooms is not None:
-            hearing, hub = self._rooms
+            hearing, hub, inlet = self._rooms
+            yield from events(inlet.tally)
             yield counter(
                 "evs_gateway_shards_reread_total",
                 "Times a shard was asked for all of its newest values: at the start, for a new owner, for lost news.",
                 hearing.missed_count,
             )
-            yield gauge(
-                "evs_gateway_subscriptions", "Accounts followed, by all readers.", hub.statistics()["subscriptions"]
-            )
-            yield counter(
-                "evs_gateway_conflated_total", "Values that a newer one took the place of.", hub.conflated_count
-            )
-            yield counter("evs_gateway_evicted_total", "Readers cut off because they took nothing.", hub.evicted_count)
+            yield from fanout(hub)

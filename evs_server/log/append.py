@@ -11,7 +11,7 @@ several, which takes it ten times as long.
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from evs_server.cluster.ports import Message
@@ -19,6 +19,7 @@ from evs_server.cluster.subjects import whole_journal
 from evs_server.errors import LogUnavailable, NoOwner, Superseded
 from evs_server.log.connect import REQUEST_SECONDS, ApiError, Connection, answer_of
 from evs_server.log.streams import EVENTS
+from evs_server.telemetry.trace import HEADER
 
 BATCHES_AT_ONCE: Final = 16
 """Batches of this process on their way: a server holds 50 unfinished ones of one stream, from all gateways."""
@@ -34,10 +35,16 @@ _NO_MESSAGE: Final = 10037
 
 
 class Appending:
-    """Puts batches into the log."""
+    """
+    Puts batches into the log.
 
-    def __init__(self, connection: Connection) -> None:
+    Args:
+        trace: Of what is going on, as ``traceparent`` has it; empty if it is not followed.
+    """
+
+    def __init__(self, connection: Connection, trace: Callable[[], str]) -> None:
         self._connection = connection
+        self._trace = trace
         self._room = asyncio.Semaphore(BATCHES_AT_ONCE)
 
     async def append(self, parts: Sequence[Message], journal: Message, expected: int, batch_id: str) -> int:
@@ -101,13 +108,15 @@ class Appending:
             "Nats-Expected-Last-Subject-Sequence-Subject": whole_journal(journal.subject),
             "Nats-Msg-Id": batch_id,
         }
+        trace = self._trace()
+        carried = {HEADER: trace} if trace else {}
         if parts:
             # A name of its own for each attempt: what an earlier one has left on a server is then no part of this one.
             attempt = uuid.uuid4().hex
             for number, part in enumerate(parts, start=1):
-                await self._connection.publish(part.subject, part.data, _in_batch(attempt, number))
+                await self._connection.publish(part.subject, part.data, carried | _in_batch(attempt, number))
             headers |= _in_batch(attempt, len(parts) + 1) | {"Nats-Batch-Commit": "1"}
-        return answer_of((await self._connection.request(journal.subject, journal.data, headers)).data)
+        return answer_of((await self._connection.request(journal.subject, journal.data, headers | carried)).data)
 
 
 def _in_batch(batch: str, number: int) -> dict[str, str]:

@@ -27,7 +27,8 @@ ANSWERS_AT_ONCE: Final = 64
 QUESTIONS_WAITING: Final = 1_024
 """Those that wait behind them; beyond it they are dropped, and who asked runs into its deadline."""
 
-SECONDS_MAX: Final = 60.0
+SECONDS_MAX: Final = 900.0
+"""No answer is worked on for longer, whatever who asks would wait: all accounts held against the tables."""
 
 LEAVING_SECONDS: Final = 1.0
 """How long it may take to tell those who have asked already that the shard is given up."""

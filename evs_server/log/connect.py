@@ -1,9 +1,10 @@
 """
 One connection to NATS: kept up for ever, told apart from its outages, and every question on it with a deadline.
 
-Lives here: addresses and credentials, reconnecting, and the errors of the client library as ours. Not here: what is
-asked. An outage is logged once when it begins and once when it is over. Invariant: nothing is handed to the library
-while the connection is down, since it would keep it, and send it when nobody expects it any more.
+Lives here: reconnecting, and the errors of the client library as ours. Not here: addresses and credentials
+(``servers``), and what is asked. An outage is logged once when it begins and once when it is over. Invariant: nothing
+is handed to the library while the connection is down, since it would keep it, and send it when nobody expects it any
+more.
 """
 
 import asyncio
@@ -13,7 +14,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Never
-from urllib.parse import SplitResult, unquote, urlsplit
 
 import nats.errors
 from nats.aio.client import Client
@@ -21,6 +21,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from evs_server.errors import ConfigError, LogUnavailable, NoOwner
+from evs_server.log.servers import EncryptedClient, Servers, distrust, read_servers, refuses
 
 CONNECT_SECONDS: Final = 10.0
 """How long a start waits for its first connection."""
@@ -62,18 +63,22 @@ class Connection:
 
     Args:
         addresses: Shown to people; without credentials.
+        client: The library's, if it is to be a special one.
+        server_count: How many addresses there are: one server that cannot be trusted does not keep us from the others.
 
     Attributes:
         client: The library's; down while ``is_up`` is false, whatever it takes.
         last_error: What it said last of what goes wrong by itself.
-        refused: Set once a server has refused the credentials.
+        refused: Set once it is clear that no trying will help; ``refusal`` says why.
+        refusal: What a server does, in words.
     """
 
-    def __init__(self, addresses: str) -> None:
-        self.client = Client()
+    def __init__(self, addresses: str, client: Client | None = None, *, server_count: int = 1) -> None:
+        self.client = client or Client()
+        self._distrusted_left = server_count
         self.addresses = addresses
         self.last_error = "no answer"
-        self.refused = asyncio.Event()
+        self.refused, self.refusal = asyncio.Event(), ""
         self._up = asyncio.Event()
         self._closed = asyncio.Event()
         self._closing = False
@@ -232,7 +237,12 @@ class Connection:
     async def on_error(self, error: Exception) -> None:
         """Take note of what goes wrong beside all requests."""
         self.last_error = str(error)
-        if isinstance(error, nats.errors.AuthorizationError) or "uthorization" in str(error):
+        found = distrust(error)
+        self._distrusted_left -= bool(found)
+        if not found and refuses(error):
+            found, self._distrusted_left = "refuses the credentials", 0
+        self.refusal = found or self.refusal
+        if self.refusal and self._distrusted_left <= 0:
             self.refused.set()
         logger.debug("NATS at %s: %s", self.addresses, error)
 
@@ -280,36 +290,37 @@ def answer_of(data: bytes) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def connect(url: str, name: str, creds_file: Path | None = None) -> AsyncIterator[Connection]:
+async def connect(
+    url: str, name: str, creds_file: Path | None = None, ca_file: Path | None = None
+) -> AsyncIterator[Connection]:
     """
     A connection for as long as the context.
 
     Args:
-        url: One address or several, comma-separated, such as ``nats://user:password@host:4222``; ``tls://`` encrypts.
-            The credentials of the first are used for all, those that the servers tell of included.
+        url: One address or several, comma-separated, such as ``nats://user:password@host:4222``; ``tls://`` encrypts,
+            and then all must. The credentials of the first are used for all, those that the servers tell of included.
         name: What this connection is called on the server.
         creds_file: A user's credentials, as NATS makes them.
+        ca_file: Who signs the servers' certificates; None: whom the system trusts.
 
     Raises:
-        ConfigError: If an address cannot be one, or the credentials are refused.
+        ConfigError: If an address cannot be one, the file holds no certificate, or the credentials are refused.
         LogUnavailable: If no server answers within ``CONNECT_SECONDS``.
     """
-    servers = [_parsed(each.strip()) for each in url.split(",") if each.strip()]
-    shown = ",".join(f"{each.hostname}:{each.port or 4222}" for each in servers)
-    connection = Connection(shown)
+    servers = read_servers(url, ca_file)
+    options = servers.options(creds_file)
+    client = EncryptedClient() if servers.encrypted else Client()
+    connection = Connection(servers.shown, client, server_count=len(servers.parts))
     try:
-        await _open(connection, servers, name, creds_file)
+        await _open(connection, servers, name, options)
         yield connection
     finally:
         await connection.close()
 
 
-async def _open(connection: Connection, servers: list[SplitResult], name: str, creds_file: Path | None) -> None:
-    options: dict[str, Any] = _credentials(servers[0])
-    if creds_file is not None:
-        options["user_credentials"] = str(creds_file)
+async def _open(connection: Connection, servers: Servers, name: str, options: dict[str, Any]) -> None:
     connecting = connection.client.connect(
-        servers=[f"{each.scheme}://{each.hostname}:{each.port or 4222}" for each in servers],
+        servers=list(servers.urls),
         name=name,
         error_cb=connection.on_error,
         disconnected_cb=connection.on_lost,
@@ -332,28 +343,8 @@ async def _open(connection: Connection, servers: list[SplitResult], name: str, c
             task.cancel()
         await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
     if connection.refused.is_set():
-        raise ConfigError(f"NATS at {connection.addresses} refuses the credentials")
+        raise ConfigError(f"NATS at {connection.addresses} {connection.refusal}")
     if not done:
         why = connection.last_error
         raise LogUnavailable(f"cannot reach NATS at {connection.addresses} within {CONNECT_SECONDS:g} s: {why}")
     connection.mark_up()
-
-
-def _parsed(address: str) -> SplitResult:
-    try:
-        parts = urlsplit(address if "://" in address else f"nats://{address}")
-        usable = parts.scheme in {"nats", "tls"} and parts.hostname and (parts.port is None or parts.port > 0)
-    except ValueError:
-        usable = False
-    if not usable:
-        # The address may hold a password, and is not shown.
-        raise ConfigError("EVS_NATS_URL: expected nats://host:port or tls://host:port, several separated by commas")
-    return parts
-
-
-def _credentials(server: SplitResult) -> dict[str, str]:
-    if server.username is None:
-        return {}
-    if server.password is None:
-        return {"token": unquote(server.username)}
-    return {"user": unquote(server.username), "password": unquote(server.password)}

@@ -22,6 +22,7 @@ from evs_server.errors import LogGap, LogUnavailable
 from evs_server.log.append import state_of
 from evs_server.log.connect import ApiError, Connection, leave
 from evs_server.log.streams import EVENTS, PAYLOAD_BYTES_MIN
+from evs_server.telemetry.trace import HEADER
 
 AHEAD: Final = 512
 """Entries that a reader asks for at one time; it asks again when half of them are there."""
@@ -118,7 +119,8 @@ class _Reader:
             self.end(f"message {self._received} of the consumer is lost")
         if not self._over:
             self._wanted -= 1
-            self._entries.append(Entry(told.sequence.stream, message.subject, message.data, told.num_pending))
+            position, trace = told.sequence.stream, headers.get(HEADER, "")
+            self._entries.append(Entry(position, message.subject, message.data, told.num_pending, trace))
 
     def _told(self, headers: dict[str, str]) -> None:
         status, words = headers["Status"], headers.get("Description", "")

@@ -1,7 +1,7 @@
 """The log as a whole, opened for one process: what ``cluster.ports`` asks for, on one connection."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -20,9 +20,9 @@ from evs_server.log.streams import StreamSettings, open_streams
 class NatsEventLog:
     """The ordered log, as ``EventLog`` has it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, trace: Callable[[], str]) -> None:
         self._connection = connection
-        self._appending: Final = Appending(connection)
+        self._appending: Final = Appending(connection, trace)
 
     async def append(self, parts: Sequence[Message], journal: Message, expected: int, batch_id: str) -> int:
         """As ``EventLog.append`` has it."""
@@ -45,12 +45,12 @@ class Log:
         cluster_id: Names the deployment that the log belongs to.
     """
 
-    def __init__(self, connection: Connection, cluster_id: str) -> None:
+    def __init__(self, connection: Connection, cluster_id: str, trace: Callable[[], str]) -> None:
         self._connection = connection
         self._news = NatsNews(connection)
         self._last_values = NatsLastValues(connection)
         self.cluster_id = cluster_id
-        self.events: EventLog = NatsEventLog(connection)
+        self.events: EventLog = NatsEventLog(connection, trace)
         self.news: News = self._news
         self.asks: Asks = NatsAsks(connection)
         self.last_values: LastValues = self._last_values
@@ -93,12 +93,13 @@ class Log:
 
 
 @asynccontextmanager
-async def open_log(settings: Settings, name: str) -> AsyncIterator[Log]:
+async def open_log(settings: Settings, name: str, trace: Callable[[], str] = lambda: "") -> AsyncIterator[Log]:
     """
     The log that the settings name, for as long as the context.
 
     Args:
         name: Of this process, for people who look at the servers.
+        trace: What a batch that is put in belongs to, as ``traceparent`` has it; empty if it is not followed.
 
     Raises:
         ConfigError: If none is named, or it cannot be used as it is; says what to do.
@@ -106,6 +107,7 @@ async def open_log(settings: Settings, name: str) -> AsyncIterator[Log]:
     """
     if settings.nats_url is None:
         raise ConfigError("EVS_NATS_URL: gateways and shards need a log; name the NATS that keeps it")
-    async with connect(settings.nats_url.get_secret_value(), name, settings.nats_creds_file) as connection:
+    url, creds_file, ca_file = settings.nats_url.get_secret_value(), settings.nats_creds_file, settings.nats_ca_file
+    async with connect(url, name, creds_file, ca_file) as connection:
         streams = StreamSettings(settings.nats_replicas, settings.log_max_age_days)
-        yield Log(connection, await open_streams(connection, streams))
+        yield Log(connection, await open_streams(connection, streams), trace)

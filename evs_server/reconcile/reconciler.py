@@ -9,12 +9,13 @@ Nothing is awaited between the last look at our side and its correction, so no e
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final
+from typing import Final, Self
 
 from evs_server.clock import Clock
+from evs_server.config import Settings
 from evs_server.errors import OutOfBounds, StoreUnavailable
 from evs_server.limits import CORRECTIONS_MAX
 from evs_server.model import Change, Correction, Ledger
@@ -58,6 +59,16 @@ class Rules:
     repair: bool
     cents_max: int
 
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """As an operator has set them."""
+        return cls(
+            every_seconds=settings.reconcile_seconds,
+            grace_seconds=settings.reconcile_grace_seconds,
+            repair=settings.reconcile_repair,
+            cents_max=settings.reconcile_cents_max,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -79,12 +90,14 @@ class Report:
     Attributes:
         busy_count: Accounts that were not quiet, and hence not compared.
         found: The accounts that differ, the longest first.
+        correctable_cents: By account that a correction would settle: how much money that is about.
         withheld: Why nothing was corrected although it was asked for; empty if that is not so.
     """
 
     compared_count: int = 0
     busy_count: int = 0
     found: list[Found] = field(default_factory=list)
+    correctable_cents: dict[int, int] = field(default_factory=dict)
     withheld: str = ""
 
 
@@ -157,24 +170,29 @@ class Reconciler:
                 log.warning("reconciliation did not come to its end: %s", error.message)
             await asyncio.sleep(self._rules.every_seconds)
 
-    async def reconcile(self, *, repair: bool, requested: bool) -> Report:
+    async def reconcile(self, *, repair: bool, requested: bool, only: Collection[int] | None = None) -> Report:
         """
         One pass over all accounts; takes the grace period longer if differences turn up that are new.
 
         Args:
             repair: Whether to correct what can be explained.
             requested: Whether a person asked for it.
+            only: Accounts to look at, in the place of all.
 
         Raises:
             StoreUnavailable: If the database is away.
         """
         async with self._turn:
             report = Report()
-            account_ids = self._books.account_ids()
-            self._watch.forget_others(account_ids)
+            account_ids = self._books.account_ids() if only is None else list(only)
+            if only is None:
+                self._watch.forget_others(account_ids)
             await self._look_at(account_ids, report)
             await self._look_again()
-            await self._explain_and_correct(report, repair=repair, requested=requested)
+            stood = self._watch.stood()
+            if only is not None:
+                stood = {account_id: standing for account_id, standing in stood.items() if account_id in only}
+            await self._explain_and_correct(report, stood, repair=repair, requested=requested)
             self._conclude(report)
             return report
 
@@ -212,8 +230,9 @@ class Reconciler:
         await asyncio.sleep(max(undecided.values()) - self._clock.monotonic() + _CLOCK_SLACK_SECONDS)
         await self._look_at(list(undecided), Report())
 
-    async def _explain_and_correct(self, report: Report, *, repair: bool, requested: bool) -> None:
-        stood = self._watch.stood()
+    async def _explain_and_correct(
+        self, report: Report, stood: Mapping[int, Standing], *, repair: bool, requested: bool
+    ) -> None:
         plan: dict[int, tuple[Correction, Ledger]] = {}
         for account_id, standing in islice(stood.items(), EXPLAINED_ACCOUNTS):
             # One more than may be corrected, to see that it is too much.
@@ -221,8 +240,9 @@ class Reconciler:
                 explained = await self._explained(account_id, standing, requested)
                 if explained is not None:
                     plan[account_id] = explained
+        report.correctable_cents = {each: size_cents(correction) for each, (correction, _) in plan.items()}
         if repair:
-            report.withheld = self._too_much([correction for correction, _ in plan.values()])
+            report.withheld = self._too_much(report.correctable_cents.values())
         corrects = repair and not report.withheld
         for account_id, standing in stood.items():
             done = self._corrected(*plan[account_id], standing) if corrects and account_id in plan else None
@@ -262,17 +282,11 @@ class Reconciler:
             and (theirs.cash_cents, theirs.quantity_bp) == (first.theirs.cash_cents, first.theirs.quantity_bp)
         )
 
-    def _too_much(self, corrections: Sequence[Correction]) -> str:
-        """Why nothing may be corrected in this pass, or nothing."""
-        cents = sum(size_cents(correction) for correction in corrections)
-        if len(corrections) <= CORRECTIONS_MAX and cents <= self._rules.cents_max:
-            return ""
-        self._statistics.withheld_count += 1
-        why = (
-            f"{len(corrections)} accounts or more, and {cents} cents, would be corrected; one pass may correct "
-            f"{CORRECTIONS_MAX} accounts and {self._rules.cents_max} cents, so nothing was corrected"
-        )
-        log.error("reconciliation: %s", why)
+    def _too_much(self, cents: Collection[int]) -> str:
+        why = too_much(len(cents), sum(cents), self._rules.cents_max)
+        if why:
+            self._statistics.withheld_count += 1
+            log.error("reconciliation: %s", why)
         return why
 
     def _corrected(self, correction: Correction, theirs: Ledger, standing: Standing) -> Sequence[Change] | None:
@@ -302,3 +316,13 @@ class Reconciler:
             log.warning("account %d differs from the exchange's tables: %s (%s)", found.account_id, what, found.finding)
         if len(left) > LOGGED_ACCOUNTS:
             log.warning("%d accounts differ from the exchange's tables", len(left))
+
+
+def too_much(correction_count: int, cents: int, cents_max: int) -> str:
+    """Why nothing may be corrected in one pass that would correct so many accounts and so much money, or nothing."""
+    if correction_count <= CORRECTIONS_MAX and cents <= cents_max:
+        return ""
+    return (
+        f"{correction_count} accounts or more, and {cents} cents, would be corrected; one pass may correct "
+        f"{CORRECTIONS_MAX} accounts and {cents_max} cents, so nothing was corrected"
+    )

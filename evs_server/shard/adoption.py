@@ -21,7 +21,7 @@ async def run_adoption(settings: Settings) -> Adopted:
         raise ConfigError("EVS_DATABASE_URL: shards share a PostgreSQL; name the one whose state is to be adopted")
     dsn = settings.database_url.get_secret_value()
     async with open_log(settings, "evs adopt") as log:
-        await migrate(dsn)
+        await migrate(dsn, expects_exchange=True)
         return await adopt(
             dsn,
             log_position=await log.events.last_position(),

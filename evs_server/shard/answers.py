@@ -1,5 +1,5 @@
 """
-What the owner of a virtual shard answers: the contract's own reads, and what gateways ask. Touches I/O.
+What the owner of a virtual shard answers: reads and checks of the contract, and what gateways ask. Touches I/O.
 
 The reads are answered by the very servicers of ``evs serve``, from this shard's core. Lives here: which question is
 whose, and failures as statuses in the place of a call's end. Not here: how questions arrive (``log``).
@@ -10,6 +10,8 @@ from typing import Any, Final, NoReturn
 
 import grpc
 import numpy as np
+from evs.cluster.v1 import checks_pb2
+from evs.v1 import admin_pb2
 from evs.v1 import evs_pb2 as pb
 from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
@@ -22,6 +24,7 @@ from evs_server.errors import Malformed, NotServed
 from evs_server.lifecycle import Lifecycle
 from evs_server.model import Snapshot, SnapshotColumns
 from evs_server.rpc_status import answers_with_status
+from evs_server.shard.checks import Checks
 from evs_server.shard.source import Source
 
 WAIT_SECONDS: Final = 1.5
@@ -29,6 +32,7 @@ WAIT_SECONDS: Final = 1.5
 
 ENSURE: Final = "Ensure"
 LATEST: Final = "Latest"
+CHECK: Final = "Check"
 """What gateways ask besides the contract's methods."""
 
 
@@ -40,10 +44,11 @@ class Answers:
         core: Knows the answers.
         source: Knows how far the log is applied.
         lifecycle: Says whether anything is answered.
+        checks: What operators ask.
         start_number: Of this owner's start.
     """
 
-    def __init__(self, core: Core, source: Source, lifecycle: Lifecycle, start_number: int) -> None:
+    def __init__(self, core: Core, source: Source, lifecycle: Lifecycle, checks: Checks, start_number: int) -> None:
         self._core = core
         self._source = source
         self._lifecycle = lifecycle
@@ -58,6 +63,8 @@ class Answers:
             "GetEquityHistory": (pb.GetEquityHistoryRequest, servicer.GetEquityHistory),
             "GetPerformance": (pb.GetPerformanceRequest, servicer.GetPerformance),
             "GetLeaderboard": (pb.GetLeaderboardRequest, servicer.GetLeaderboard),
+            CHECK: (checks_pb2.CheckRequest, checks.check),
+            "Recompute": (admin_pb2.RecomputeRequest, checks.recompute),
         }
 
     async def answer(self, method: str, question: bytes) -> Reply:

@@ -12,6 +12,7 @@ import logging
 import os
 import platform
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Self, TypeVar
 from uuid import uuid4
 
@@ -23,10 +24,11 @@ from evs_server.errors import ConfigError, Fenced, StoreUnavailable
 from evs_server.heap import keep_freed_memory
 from evs_server.lifecycle import Lifecycle, Phase
 from evs_server.log import Log, open_log
-from evs_server.metrics.traced import Kinds
+from evs_server.metrics.traced import kinds
 from evs_server.ports import Books
 from evs_server.reconcile.reconciler import Reconciler, Rules
 from evs_server.shard.books import UnitedBooks
+from evs_server.shard.checks import InTurn
 from evs_server.shard.keeper import Keeper, Upkeep
 from evs_server.shard.owned import Common, Owned
 from evs_server.shard.seen import WorkerCollector, WorkerReadiness
@@ -35,6 +37,7 @@ from evs_server.shard.worker import Worker
 from evs_server.stopping import unless_stopped
 from evs_server.store.database import Database
 from evs_server.store.derived import RealizedColumns
+from evs_server.store.joint import JointCommits
 from evs_server.store.journal import claim_log
 from evs_server.store.leader import LeaderTimes
 from evs_server.store.ledger import LedgerReader
@@ -44,6 +47,7 @@ from evs_server.store.partitions import keep_partitions, make_partitions
 from evs_server.store.postgres import PostgresStore
 from evs_server.store.thinning import keep_thin
 from evs_server.telemetry.exposition import Watched, exposed
+from evs_server.telemetry.tracing import open_tracing
 from evs_server.works import Works, once_available
 
 log = logging.getLogger(__name__)
@@ -80,7 +84,7 @@ class ShardProcess:
         self._clock = clock or SystemClock()
         self._lifecycle = Lifecycle()
         self._readiness = WorkerReadiness(self._lifecycle, settings.ready_lag_seconds)
-        self._collector = WorkerCollector()
+        self._collector = WorkerCollector(checks_again=settings.reconcile_seconds > 0)
         self._resources = contextlib.AsyncExitStack()
         self._ready = asyncio.Event()
         self.name = f"evs shard {os.getpid()}.{uuid4().hex[:8]} on {platform.node()}"
@@ -92,6 +96,7 @@ class ShardProcess:
             raise ConfigError("EVS_DATABASE_URL: all workers of a cluster use one PostgreSQL; set its URL")
         async with self._resources:
             watched = Watched(self._collector, self._readiness.reasons)
+            self._tracing = await self._resources.enter_async_context(open_tracing(self._settings, "evs-shard"))
             shown = exposed(self._settings, "metrics_listen", watched)
             self.metrics_address = await self._resources.enter_async_context(shown)
             opened = await self._resources.enter_async_context(open_log(self._settings, self.name))
@@ -132,7 +137,9 @@ class ShardProcess:
         self._resources.push_async_callback(ownership.close)
         await once_available(ownership.join)
         self._works.start("ownership", ownership.keep())
-        realized = RealizedColumns(database)
+        joint = JointCommits(ownership.transaction, self._clock)
+        self._works.start("commits", joint.run())
+        realized, ledgers = RealizedColumns(database), LedgerReader(database)
         common = Common(
             settings=self._settings,
             clock=self._clock,
@@ -141,15 +148,18 @@ class ShardProcess:
             news=opened.news,
             asks=opened.asks,
             last_values=opened.last_values,
-            store=lambda shard: PostgresStore(database, shard=shard, writing=ownership.transaction),
+            ledgers=InTurn(ledgers),
+            store=lambda shard: PostgresStore(
+                database, shard=shard, writing=ownership.transaction, committing=joint.write
+            ),
             began=ownership.began,
-            kinds=Kinds(),
+            kinds=partial(kinds, self._tracing),
             on_durable=realized.offer,
         )
         self.worker = worker = Worker(ownership, self._maker(common, database), self._works, self._clock)
-        reconciler = Reconciler(UnitedBooks(self._books), LedgerReader(database), self._clock, self._rules())
+        reconciler = Reconciler(UnitedBooks(self._books), ledgers, self._clock, Rules.of(self._settings))
         self._readiness.attach(worker)
-        self._collector.attach(worker, reconciler)
+        self._collector.attach(worker, reconciler, joint)
         self._works.start("realized columns", realized.run())
         self._works.start("reconciliation", reconciler.run())
         self._works.start("balance", worker.run())
@@ -159,7 +169,7 @@ class ShardProcess:
         self._ready.set()
 
     async def _open_database(self, dsn: str) -> Database:
-        await migrate(dsn)
+        await migrate(dsn, expects_exchange=True)
         database = await Database.open(dsn)
         try:
             await make_partitions(database, self._clock.now_ms())
@@ -180,15 +190,6 @@ class ShardProcess:
             return Keeper(common, upkeep) if shard == KEEPER else VirtualShard(shard, common)
 
         return make
-
-    def _rules(self) -> Rules:
-        settings = self._settings
-        return Rules(
-            every_seconds=settings.reconcile_seconds,
-            grace_seconds=settings.reconcile_grace_seconds,
-            repair=settings.reconcile_repair,
-            cents_max=settings.reconcile_cents_max,
-        )
 
     def _books(self) -> dict[int, Books]:
         running = self.worker.running.items()

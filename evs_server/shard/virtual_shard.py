@@ -20,7 +20,9 @@ from evs_server.ingest.position import LogPosition
 from evs_server.lifecycle import Lifecycle, Phase
 from evs_server.model import Flush, Valuation
 from evs_server.ports import ValuationSink
+from evs_server.reconcile.reconciler import Rules
 from evs_server.shard.answers import Answers
+from evs_server.shard.checks import Checks
 from evs_server.shard.last_values import LastValuesOut
 from evs_server.shard.log_clock import LogClock
 from evs_server.shard.owned import WRITER_LIMITS, Common, ShardStatistics
@@ -91,7 +93,7 @@ class VirtualShard:
             Hub(),  # whom nobody follows: streams are served by gateways, from news
             sinks,
             self._works.fail,
-            common.kinds,
+            common.kinds(),
             from_log=True,
             writer_limits=WRITER_LIMITS,
         )
@@ -130,7 +132,8 @@ class VirtualShard:
         await self._answering.aclose()
         if self._source_task is not None:
             self._source_task.cancel()
-            await asyncio.wait([self._source_task])
+            await asyncio.wait([self._source_task], timeout=CANCEL_SECONDS)
+        # Whatever it is in the middle of, what is captured is between two batches of the log.
         self.core.gate.flush_now()
         left = await self.core.writer.drain(seconds)
         self._teller.tell()
@@ -149,22 +152,24 @@ class VirtualShard:
 
     def statistics(self) -> ShardStatistics:
         """As of ``Owned``."""
-        writer = self.core.writer
+        writer, done = self.core.writer, self.core.writer.statistics()
         lag_ms = self._common.clock.now_ms() - self._source.applied_ms if self._source.pending_count else 0
         return ShardStatistics(
             applied=self._position.applied,
             committed=self._position.committed,
             pending_count=self._source.pending_count,
             lag_seconds=max(lag_ms, 0) / 1_000,
-            oldest_age_ms=writer.statistics().oldest_age_ms,
+            oldest_age_ms=done.oldest_age_ms,
             degraded=writer.degraded_since_ms is not None,
             violation_count=self.core.engine.identity_violation_count,
+            set_aside_row_count=done.set_aside_row_count,
         )
 
     async def _serve(self, start_number: int) -> None:
-        number = self.number
-        answers = Answers(self.core, self._source, self._lifecycle, start_number)
-        await self._answering.enter_async_context(self._common.asks.answer(number, answers.answer))
+        number, common = self.number, self._common
+        checks = Checks(self.core.books, common.ledgers, common.clock, Rules.of(common.settings))
+        answers = Answers(self.core, self._source, self._lifecycle, checks, start_number)
+        await self._answering.enter_async_context(common.asks.answer(number, answers.answer))
         self._source_task = self._works.start(f"source of virtual shard {number}", self._source.run())
         self._works.start(f"news of virtual shard {number}", self._teller.run())
         self._works.start(f"last values of virtual shard {number}", self._last_values.run())

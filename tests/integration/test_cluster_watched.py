@@ -101,6 +101,19 @@ def of_rules() -> set[str]:
     return set(re.findall(r"\bevs_(?:gateway|shard)_[a-z_]+\b", expressions))
 
 
+def alerts_that_count_here() -> set[str]:
+    """The alerts of ``evs serve`` that the runbook says are also those of a cluster."""
+    runbook = (ROOT / "docs" / "CLUSTER.md").read_text().partition("## Runbook of a cluster")[2]
+    return set(re.findall(r"\[(Evs\w+)\]\(OPERATIONS\.md#evs\w+\)", runbook.partition("###")[0]))
+
+
+def of_one_process(alert: str) -> list[set[str]]:
+    """The numbers that an alert of ``evs serve`` looks at; one set for each of the conditions that it fires by."""
+    groups = yaml.safe_load((ROOT / "deploy" / "prometheus" / "alerts.yaml").read_text())["groups"]
+    [rule] = [rule for group in groups for rule in group["rules"] if rule["alert"] == alert]
+    return [set(re.findall(r"\bevs_[a-z_]+\b", condition)) for condition in re.split(r"\bor\b", rule["expr"])]
+
+
 def own(seen: Numbers) -> set[str]:
     """The names that gateways and workers alone have."""
     return {name for name in names(seen) if name.startswith(("evs_gateway_", "evs_shard_"))}
@@ -122,10 +135,21 @@ async def test_with_its_own_rights_each_role_can_do_what_it_has_to_and_tells_eve
         following = stub.SubscribeEquity(pb.SubscribeEquityRequest(account_id=1))
         assert 1_000_015 == (await within_patience(following.read())).equity.total_equity
         following.cancel()
+        call: Any = stub.StreamEvents()
+        await within_patience(
+            call.write(pb.StreamEventsRequest(source="em", epoch=1, first_sequence=10_000, runs=[ticks(3)]))
+        )
+        assert ["ABORTED"] == [refusal.reason for refusal in (await within_patience(call.read())).refusals]
+        await within_patience(call.done_writing())
         after = await numbers(door) | await numbers(owner)
     assert of_documents() == own(after)
     assert set() == of_rules() - of_documents()
+    told = names(after) | {"evs_certificate_expiry_timestamp_seconds"}  # where there is a certificate
+    counting = alerts_that_count_here()
+    assert {"EvsCalculationFailed", "EvsReadersEvicted", "EvsLoopStalls"} < counting
+    assert set() == {alert for alert in counting if not any(condition <= told for condition in of_one_process(alert))}
     assert (65.0, 40.0) == (value(after, "evs_shard_owned"), value(after, "evs_gateway_accounts"))
+    assert 1.0 == value(after, "evs_event_refusals_total", reason="SEQUENCE_GAP")
     worked = {"evs_shard_events_total", "evs_shard_committed_position", "evs_gateway_journal_position"}
     assert set() == worked - moved(before, after)
 

@@ -65,19 +65,3 @@ async def test_neither_tells_anything_before_it_serves(kind: type[AdminServicer]
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await admin.GetCluster(admin_pb2.GetClusterRequest(), timeout=PATIENCE_SECONDS)
     assert grpc.StatusCode.UNAVAILABLE is refused.value.code()
-
-
-async def test_a_gateway_says_where_books_are_compared_instead(tmp_path: Path) -> None:
-    """It has none itself."""
-    lifecycle = Lifecycle()
-    lifecycle.enter(Phase.SERVING)
-    async with served(a_gateway(lifecycle), tmp_path) as admin:
-        for name, call in (
-            ("Reconcile", admin.Reconcile(admin_pb2.ReconcileRequest(), timeout=PATIENCE_SECONDS)),
-            ("Recompute", admin.Recompute(admin_pb2.RecomputeRequest(), timeout=PATIENCE_SECONDS)),
-        ):
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await call
-            assert grpc.StatusCode.UNIMPLEMENTED is refused.value.code()
-            assert f"{name} is not served by a gateway" in (refused.value.details() or "")
-            assert "EVS_RECONCILE_SECONDS" in (refused.value.details() or "")

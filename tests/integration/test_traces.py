@@ -3,15 +3,13 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 from evs.v1 import evs_pb2 as pb
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from evs_server.app import Application
@@ -19,6 +17,7 @@ from evs_server.config import load
 from evs_server.errors import ConfigError
 from evs_server.telemetry import tracing
 from tests.builders import ALICE, BOB, KICK
+from tests.collecting import Collector, collecting, told
 from tests.integration.running import Evs, exchange_at, running
 from tests.serving import within_patience
 from tests.wire import BUY, SELL, a_trade, prices, ticks, trades
@@ -28,41 +27,6 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED = (("traceparent", f"00-{TRACE}-{SPAN}-01"),)
 NOT_SAMPLED = (("traceparent", f"00-{TRACE}-{SPAN}-00"),)
 SERVICE = "evs.v1.EquityValuationService"
-
-
-class Collector(trace_service_pb2_grpc.TraceServiceServicer):
-    """A collector that keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.spans: list[Span] = []
-        self.resource: dict[str, str] = {}
-
-    async def Export(self, request: trace_service_pb2.ExportTraceServiceRequest, _context: Any) -> Any:  # noqa: N802
-        for each in request.resource_spans:
-            self.resource = {item.key: item.value.string_value for item in each.resource.attributes}
-            self.spans += [span for scope in each.scope_spans for span in scope.spans]
-        return trace_service_pb2.ExportTraceServiceResponse()
-
-    def named(self, name: str) -> list[Span]:
-        return [span for span in self.spans if span.name == name]
-
-    def only(self, name: str) -> Span:
-        [span] = self.named(name)
-        return span
-
-
-@asynccontextmanager
-async def collecting() -> AsyncIterator[tuple[Collector, str]]:
-    """A collector, and its address."""
-    collector, server = Collector(), grpc.aio.server()
-    add_to: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server  # generated, without types
-    add_to(collector, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield collector, f"http://127.0.0.1:{port}"
-    finally:
-        await server.stop(None)
 
 
 @asynccontextmanager
@@ -83,10 +47,6 @@ async def arrived(evs: Evs) -> None:
     made = evs.application._tracing
     assert made is not None
     await within_patience(asyncio.to_thread(made._provider.force_flush))
-
-
-def told(span: Span) -> Mapping[str, str | int]:
-    return {item.key: item.value.string_value or item.value.int_value for item in span.attributes}
 
 
 async def trade(evs: Evs, metadata: tuple[tuple[str, str], ...] = SAMPLED, account_id: int = ALICE) -> None:

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away. A gateway serves
-    GetCluster alone, and answers the others with UNIMPLEMENTED: there each worker (`evs shard`) reconciles its own shards.
+    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away. A gateway has the
+    owners of virtual shards answer Reconcile and Recompute, each for its own accounts: UNAVAILABLE, too, while one has none.
     """
 
     def __init__(self, channel):
@@ -54,8 +54,8 @@ class AdminServiceStub:
 
 
 class AdminServiceServicer:
-    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away. A gateway serves
-    GetCluster alone, and answers the others with UNIMPLEMENTED: there each worker (`evs shard`) reconciles its own shards.
+    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away. A gateway has the
+    owners of virtual shards answer Reconcile and Recompute, each for its own accounts: UNAVAILABLE, too, while one has none.
     """
 
     def Reconcile(self, request, context):
@@ -120,8 +120,8 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away. A gateway serves
-    GetCluster alone, and answers the others with UNIMPLEMENTED: there each worker (`evs shard`) reconciles its own shards.
+    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away. A gateway has the
+    owners of virtual shards answer Reconcile and Recompute, each for its own accounts: UNAVAILABLE, too, while one has none.
     """
 
     @staticmethod

@@ -31,8 +31,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away. A gateway serves
-    GetCluster alone, and answers the others with UNIMPLEMENTED: there each worker (`evs shard`) reconciles its own shards.
+    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away. A gateway has the
+    owners of virtual shards answer Reconcile and Recompute, each for its own accounts: UNAVAILABLE, too, while one has none.
     """
 
     @_typing.overload
@@ -65,8 +65,8 @@ class AdminServiceStub:
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
-    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away. A gateway serves
-    GetCluster alone, and answers the others with UNIMPLEMENTED: there each worker (`evs shard`) reconciles its own shards.
+    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away. A gateway has the
+    owners of virtual shards answer Reconcile and Recompute, each for its own accounts: UNAVAILABLE, too, while one has none.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -95,8 +95,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away. A gateway serves
-    GetCluster alone, and answers the others with UNIMPLEMENTED: there each worker (`evs shard`) reconciles its own shards.
+    """For operators, never for senders or readers. UNAVAILABLE until EVS serves, and while PostgreSQL is away. A gateway has the
+    owners of virtual shards answer Reconcile and Recompute, each for its own accounts: UNAVAILABLE, too, while one has none.
     """
 
     @_abc_1.abstractmethod
