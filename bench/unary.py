@@ -5,9 +5,11 @@ EVS is ``evs serve`` as anybody runs it, in a process of its own with everything
 while it is called; the yardstick is a process that answers an empty message with one. The caller is a third process.
 A round is a few hundred calls of each, in turn; its cost is their median latency. Every call changes something: trades
 are of other accounts each time, prices move, and each tick values the account of a trade that was sent before it and is
-not timed.
+not timed. Each is measured as a sender sends it that numbers nothing, and as one that numbers all its events, which by
+the contract has one call in flight.
 
-``unary/empty_rpc`` is the slowest of ``OnTradeSettled``, ``OnPriceUpdated`` and ``OnTickComplete``, one in flight.
+``unary/empty_rpc`` is the slowest of ``OnTradeSettled``, ``OnPriceUpdated`` and ``OnTickComplete``, one in flight,
+numbered or not.
 """
 
 import asyncio
@@ -34,9 +36,12 @@ from bench.yardsticks import empty_rpc
 
 ROUNDS = 20
 ACCOUNTS, SYMBOLS = 10_000, 100
-CALLS = 300
+CALLS = 250
 CROWD, CROWD_CALLS = 64, 1_000
 """In flight at a time, and calls of a round then."""
+
+NUMBERED = "_numbered"
+"""Behind the name of a method as a sender calls it that numbers its events."""
 
 Call = Callable[[], Awaitable[Any]]
 Calls = tuple[Call, Call | None]
@@ -46,24 +51,25 @@ Calls = tuple[Call, Call | None]
 async def main(rounds: int = ROUNDS) -> list[Result]:
     """Measure each method alone and in a crowd; the results, the worst of the lone ones under the name of all."""
     async with _callers() as (calls, empty):
-        results = []
-        for name, call in calls.items():
-            for suffix, count, in_flight, times in (
-                ("", CALLS, 1, rounds),
-                (f"/{CROWD}_in_flight", CROWD_CALLS, CROWD, max(3, rounds // 4)),
-            ):
-                results.append(
-                    await measure_async(
-                        f"unary/{name}{suffix}",
-                        _side(call, count, in_flight),
-                        _side(empty, count, in_flight),
-                        rounds=times,
-                        unit="us",
-                        note=f"p50, {in_flight} in flight",
-                    )
-                )
-    worst = max((each for each in results if "in_flight" not in each.name), key=lambda each: each.ratio)
-    return [replace(worst, name="unary/empty_rpc", note=f"p50, one in flight, {worst.name}"), *results]
+        lone = [await _measured(name, call, empty, CALLS, 1, rounds) for name, call in calls.items()]
+        crowds = [
+            await _measured(f"{name}/{CROWD}_in_flight", call, empty, CROWD_CALLS, CROWD, max(3, rounds // 4))
+            for name, call in calls.items()
+            if not name.endswith(NUMBERED)
+        ]
+    worst = max(lone, key=lambda each: each.ratio)
+    return [replace(worst, name="unary/empty_rpc", note=f"p50, one in flight, {worst.name}"), *lone, *crowds]
+
+
+async def _measured(name: str, calls: Calls, empty: Calls, count: int, in_flight: int, rounds: int) -> Result:
+    return await measure_async(
+        f"unary/{name}",
+        _side(calls, count, in_flight),
+        _side(empty, count, in_flight),
+        rounds=rounds,
+        unit="us",
+        note=f"p50, {in_flight} in flight",
+    )
 
 
 @contextlib.asynccontextmanager
@@ -80,19 +86,22 @@ async def _callers() -> AsyncIterator[tuple[dict[str, Calls], Calls]]:
         empty = (await stack.enter_async_context(grpc.aio.insecure_channel(bare))).unary_unary(
             empty_rpc.METHOD, request_serializer=Empty.SerializeToString, response_deserializer=Empty.FromString
         )
-        trades, prices, ticks = _trades(), _prices(), _ticks()
-        calls: dict[str, Call] = {
-            "trade": lambda: stub.OnTradeSettled(next(trades)),
-            "price": lambda: stub.OnPriceUpdated(next(prices)),
-            "tick": lambda: stub.OnTickComplete(next(ticks)),
-        }
-        yield (
-            {name: (call, calls["trade"] if name == "tick" else None) for name, call in calls.items()},
-            (
-                lambda: empty(Empty()),
-                None,
-            ),
-        )
+        ids = _ids()
+        calls = _methods(stub, itertools.repeat(None))
+        calls |= {f"{name}{NUMBERED}": each for name, each in _methods(stub, ids).items()}
+        yield calls, (lambda: empty(Empty()), None)
+
+
+def _methods(stub: Any, ids: Iterator[pb.EventId | None]) -> dict[str, Calls]:
+    """A call of each method by name, with the next of these ids."""
+    trades, prices, ticks = _trades(ids), _prices(ids), _ticks(ids)
+
+    trade: Call = lambda: stub.OnTradeSettled(next(trades))  # noqa: E731 -- a case, and what goes before another
+    return {
+        "trade": (trade, None),
+        "price": (lambda: stub.OnPriceUpdated(next(prices)), None),
+        "tick": (lambda: stub.OnTickComplete(next(ticks)), trade),
+    }
 
 
 def _side(calls: Calls, count: int, in_flight: int) -> Callable[[int], Awaitable[Sample]]:
@@ -116,7 +125,12 @@ def _side(calls: Calls, count: int, in_flight: int) -> Callable[[int], Awaitable
     return median_latency
 
 
-def _trades() -> Iterator[pb.OnTradeSettledRequest]:
+def _ids() -> Iterator[pb.EventId]:
+    for sequence in itertools.count(1):
+        yield pb.EventId(source="bench", epoch=1, sequence=sequence)
+
+
+def _trades(ids: Iterator[pb.EventId | None]) -> Iterator[pb.OnTradeSettledRequest]:
     for number in itertools.count():
         yield pb.OnTradeSettledRequest(
             account_id=number * 7_919 % ACCOUNTS + 1,
@@ -125,17 +139,18 @@ def _trades() -> Iterator[pb.OnTradeSettledRequest]:
             quantity_bp=10_000 * (number % 9 + 1),
             price_cents=1_000 + number % 101,
             settlement_id=number + 1,
+            event_id=next(ids),
         )
 
 
-def _prices() -> Iterator[pb.OnPriceUpdatedRequest]:
+def _prices(ids: Iterator[pb.EventId | None]) -> Iterator[pb.OnPriceUpdatedRequest]:
     for number in itertools.count():
-        yield pb.OnPriceUpdatedRequest(symbol_id=number % SYMBOLS, price_cents=1_000 + number % 103)
+        yield pb.OnPriceUpdatedRequest(symbol_id=number % SYMBOLS, price_cents=1_000 + number % 103, event_id=next(ids))
 
 
-def _ticks() -> Iterator[pb.OnTickCompleteRequest]:
+def _ticks(ids: Iterator[pb.EventId | None]) -> Iterator[pb.OnTickCompleteRequest]:
     for number in itertools.count(1):
-        yield pb.OnTickCompleteRequest(tick_id=number)
+        yield pb.OnTickCompleteRequest(tick_id=number, event_id=next(ids))
 
 
 if __name__ == "__main__":

@@ -74,6 +74,7 @@ class Gate:
             Whether it is applied, and counted. If it is not, nothing has changed: then it takes its way as a batch.
         """
         if event_id is not None and self._in_slices.locked():
+            # In the middle of its sender's large batch, a number of that batch might be the next.
             return False
         return self._singles.take_trade(leg, self._clock.now_ms(), event_id) and self._note(TradeRun)
 

@@ -170,7 +170,7 @@ class Sequencer:
         source.append(batch.digest[first:end])
 
     def is_next(self, event_id: EventId) -> bool:
-        """Whether an event is the next of its source's epoch, and there is room for it; of one not known yet, none is."""
+        """Whether an event is the next of a source that is known, in its epoch, and there is room for it."""
         name, epoch, sequence = event_id
         source = self._sources.get(name)
         return (

@@ -19,7 +19,7 @@ from evs_server.access.guard import GuardedServer
 from evs_server.access.quota import Quota
 from tests.builders import ALICE, BOB, KICK
 from tests.serving import Rooms
-from tests.wire import BUY, EM, a_batch, cash, ticks
+from tests.wire import BUY, EM, a_batch, cash, numbered, ticks
 
 SERVICE = "/evs.v1.EquityValuationService/"
 TRADE = pb.OnTradeSettledRequest(account_id=ALICE, symbol_id=KICK, side=BUY, quantity_bp=10_000, price_cents=100)
@@ -121,15 +121,26 @@ async def test_a_tick_that_values_an_account_costs_no_more_than_so_many_function
     assert counted <= 100, counted
 
 
-async def test_a_call_of_a_sender_that_numbers_its_events_costs_no_more_than_so_many_functions(rooms: Rooms) -> None:
-    """It takes the way of a batch: what came before has to be asked."""
-    method = guarded_methods(rooms).method("OnTradeSettled")
+@pytest.mark.parametrize(
+    ("calls_max", "name", "request_"),
+    [
+        (65, "OnPriceUpdated", pb.OnPriceUpdatedRequest(symbol_id=KICK, price_cents=101)),
+        (75, "OnTradeSettled", TRADE),
+        (95, "OnTickComplete", pb.OnTickCompleteRequest(tick_id=1)),
+        (240, "OnCashAdjusted", pb.OnCashAdjustedRequest(account_id=ALICE, amount_cents=1)),
+    ],
+)
+async def test_a_call_of_a_sender_that_numbers_its_events_costs_no_more_than_so_many_functions(
+    rooms: Rooms, calls_max: int, name: str, request_: Any
+) -> None:
+    """A flow takes the way of a batch: whether its account is to be read first has to be asked."""
+    method = guarded_methods(rooms).method(name)
     for number in range(1, 5):
-        event_id = pb.EventId(source=EM, epoch=1, sequence=number)
-        request = pb.OnTradeSettledRequest(event_id=event_id)
-        request.MergeFrom(TRADE)
-        counted = calls(method, request)
-    assert counted <= 240, counted
+        request_.event_id.CopyFrom(numbered(number))
+        counted = calls(method, request_)
+        await asyncio.sleep(0)
+    request_.ClearField("event_id")
+    assert counted <= calls_max, counted
 
 
 async def test_a_tick_that_values_nobody_is_captured_with_what_comes_after_it(rooms: Rooms) -> None:

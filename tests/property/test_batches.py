@@ -6,6 +6,7 @@ that are yet to be announced, new with a fee, not there at all, and waiting for 
 """
 
 from dataclasses import fields
+from typing import Any
 
 from evs.v1 import evs_pb2 as pb
 from hypothesis import given
@@ -50,7 +51,8 @@ class Desk:
         self.passes: list[Valuation] = []
         self.flushes: list[Flush] = []
         self.degraded_since_ms: int | None = None
-        self.intake = Intake(self.engine, Sequencer(), self.clearing, self, self)
+        self.sequencer = Sequencer()
+        self.intake = Intake(self.engine, self.sequencer, self.clearing, self, self)
         self.intake.import_exchange(exchange_tables({ALICE: 10**6, BOB: 0}), NOON_MS)
         self.intake.open_accounts([an_account(CAROL, 10**6, LOADED_WITH), an_account(DAVE)], NOON_MS)
 
@@ -60,9 +62,9 @@ class Desk:
     def offer(self, flush: Flush) -> None:
         self.flushes.append(flush)
 
-    def take(self, *runs: pb.EventRun, first: int) -> Outcome:
+    def take(self, *runs: pb.EventRun, first: int, **sender: Any) -> Outcome:
         missing: dict[int, RequestError] = {GHOST: UnknownAccount(GHOST)}
-        return self.intake.take(a_batch(*runs, first=first), NOON_MS, missing)
+        return self.intake.take(a_batch(*runs, first=first, **sender), NOON_MS, missing)
 
 
 def a_run(kind: str, rows: list[Row]) -> pb.EventRun:

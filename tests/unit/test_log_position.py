@@ -29,6 +29,13 @@ def test_a_position_moves_when_its_batch_is_applied_to_the_end() -> None:
     assert Admission(2, 2) == position.admit(batch(4))
 
 
+def test_no_event_of_the_log_is_taken_by_itself() -> None:
+    """Not even one whose number is the next position."""
+    assert not LogPosition().is_next((LOG, 1, 1))
+    with pytest.raises(AssertionError, match="batch"):
+        LogPosition().advance_one((LOG, 1, 1), 0)
+
+
 def test_a_position_is_captured_once() -> None:
     position = LogPosition()
     position.advance(batch(9), 0, 2)

@@ -179,6 +179,23 @@ async def test_the_same_sender_does_not_overtake_itself(rooms: Rooms) -> None:
     assert 19 == rooms.gate.state(EM).applied_sequence
 
 
+async def test_a_call_of_the_same_sender_waits_for_its_large_batch(rooms: Rooms) -> None:
+    """Though one of the numbers in the middle is the next just then: it is left to the long way, which waits."""
+    await rooms.gate.take(a_batch(prices((PUNT, 7)), first=1))
+    large = asyncio.ensure_future(rooms.gate.take(a_batch(both_legs(9), first=2)))
+    await asyncio.sleep(0)
+    event_id = (EM, 1, rooms.sequencer.state(EM).applied_sequence + 1)
+    assert event_id[2] in range(3, 20)
+    leg = (ALICE, KICK, BUY, 10_000, 100, 0, 0)
+    assert [False, False, None] == [
+        rooms.gate.take_trade(leg, event_id),
+        rooms.gate.take_price(PUNT, 8, event_id),
+        rooms.gate.take_tick(1, 0, event_id),
+    ]
+    assert 18 == (await large).end
+    assert rooms.gate.take_price(PUNT, 8, (EM, 1, 20))
+
+
 async def test_who_hangs_up_in_the_middle_has_sent_a_whole_batch(rooms: Rooms) -> None:
     large = asyncio.ensure_future(rooms.gate.take(a_batch(both_legs(9), first=1)))
     await asyncio.sleep(0)
