@@ -214,9 +214,14 @@ def unavailable(what: str) -> Iterator[None]:
     Raises:
         StoreUnavailable: For whatever the server, the driver or the network failed with.
     """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
     try:
         yield
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+        if task is not None and task.cancelling() > before:
+            # What fails while a cancelled block is left, such as its ROLLBACK, must not hide that it was cancelled.
+            raise asyncio.CancelledError from error
         state = getattr(error, "sqlstate", None) or type(error).__name__
         raise StoreUnavailable(
             f"could not {what}: {str(error) or 'no answer in time'} ({state})", sqlstate=state

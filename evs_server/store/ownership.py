@@ -72,6 +72,7 @@ class Ownership:
         self._times = times or LeaderTimes()
         self._start_numbers: dict[int, int | None] = {}
         self._leaving: set[int] = set()
+        self._locked: set[int] = set()
         self._takes_part = False
         self._connection: BareConnection | None = None
         self._lost = asyncio.Event()
@@ -140,7 +141,7 @@ class Ownership:
         if shard in self._start_numbers:
             return True
         # A session may hold a lock twice: one that is on its way out is not taken before it is out.
-        if shard in self._leaving or not await self._ask_one("take", shard):
+        if shard in self._leaving or not await self._lock(shard):
             return False
         self._start_numbers[shard] = None
         return True
@@ -248,25 +249,36 @@ class Ownership:
         """Whether a virtual shard is ours again, or is not any more."""
         if shard not in self._start_numbers:
             return True
-        taken = await self._ask_one("take", shard)
+        taken = await self._lock(shard)
         if shard not in self._start_numbers:  # released meanwhile
             if taken:
-                await self._ask("release", shard)
+                await self._unlock(shard)
             return True
         own = self._start_numbers[shard]
         # Also if the lock was free: who took over may have come and gone.
         if own is not None and await self._ask_one("newest_start", shard) != own:
             self._start_numbers.pop(shard, None)
             if taken:
-                await self._ask("release", shard)
+                await self._unlock(shard)
             logger.warning("virtual shard %d belongs to another worker now", shard)
             self._on_gone(shard)
             return True
         return bool(taken)
 
+    async def _lock(self, shard: int) -> bool:
+        """Whether this session has a lock now: never twice, since it would have to be let go of as often."""
+        # Without a connection what is remembered is of another session: to ask says so.
+        if (self._is_lost or shard not in self._locked) and await self._ask_one("take", shard):
+            self._locked.add(shard)
+        return shard in self._locked
+
+    async def _unlock(self, shard: int) -> None:
+        await self._ask("release", shard)
+        self._locked.discard(shard)
+
     async def _let_go(self, shard: int) -> None:
         if not self._is_lost:
-            await self._ask("release", shard)
+            await self._unlock(shard)
         self._leaving.discard(shard)
 
     async def _take_part(self) -> None:
@@ -319,6 +331,7 @@ class Ownership:
             idle_in_transaction_session_timeout=silence_ms,
         )
         self._leaving.clear()  # the locks of another session
+        self._locked.clear()
         lost = self._lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
         self._connection = connection
@@ -343,7 +356,7 @@ async def _undo(
     """
     undone = False
     try:
-        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
             async with asyncio.timeout(UNDO_SECONDS):
                 await asyncio.shield(last_step)
                 if rolls_back:
