@@ -51,4 +51,4 @@ def _through_crashes(crashing: Crashing, proxy: Proxy, sender: PlainSender) -> N
         eventually(lambda: sender.applied_sequence >= EVENTS * BATCHES // 2, "half of the events")
         proxy.trouble_of = lambda _: CALM
         eventually(lambda: sender.durable_sequence == EVENTS * BATCHES, "every event to be durable")
-    assert sender.call_count > 3
+    assert sender.call_count > 1, "it was cut off"
