@@ -19,6 +19,8 @@ SYMBOL: Final = Positions.at("symbol_row")
 _TAKEN_IN_EIGHT: Final = 5
 """Of eight slots of positions so many may be taken: each wrong one is a look far away, each empty one is memory."""
 _FIRST_SLOTS: Final = 64
+_AHEAD: Final = 128
+"""Slots that are asked for before the first of them is looked at: none waits for another."""
 _MIX_ONE: Final = -7046029254386353131
 _MIX_OTHER: Final = -4417276706812531889
 """Odd and without pattern: ids that follow each other must not share slots."""
@@ -199,8 +201,12 @@ def _find_ids(slot: Int64Array, ids: Int64Array, out: Int64Array) -> None:
 @kernel(types.boolean(ID_SLOTS, INT64S))
 def _has_all(slot: Int64Array, ids: Int64Array) -> bool:
     missing_count = 0
-    for each in ids:
-        missing_count += find_id(slot, each) == NO_ROW
+    for start in range(0, len(ids), _AHEAD):
+        end = min(start + _AHEAD, len(ids))
+        for index in range(start, end):
+            fetch_id(slot, ids[index])
+        for index in range(start, end):
+            missing_count += find_id(slot, ids[index]) == NO_ROW
     return missing_count == 0
 
 

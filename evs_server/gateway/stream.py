@@ -13,17 +13,16 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
-import grpc
 from evs.v1 import evs_pb2 as pb
 
 from evs_server.errors import EvsError
 from evs_server.gateway.inlet import Inlet
 from evs_server.gateway.joint import Placed, Sent, joinable, joined, parted
 from evs_server.ingest import codec
-from evs_server.ingest.servicer import Awake, answer_to
+from evs_server.ingest.ahead import Awake, abandon
+from evs_server.ingest.servicer import answer_to
 from evs_server.limits import BATCH_EVENTS_MAX
 from evs_server.model import Batch
-from evs_server.rpc_status import end_process
 
 BATCHES_MAX: Final = 64
 """Batches of one stream that are read and not answered; more of them, if they are small, go into the log as one."""
@@ -82,7 +81,7 @@ class SenderStream:
                     await self._awake.wait()
             putting.result()
         finally:
-            _abandon(putting)
+            abandon(putting)
             # What others wait for, too, must not remember this stream.
             self._commit.remove_done_callback(self._awake.wake)
 
@@ -99,7 +98,7 @@ class SenderStream:
                 await self._put(batches)
             reading.result()
         finally:
-            _abandon(reading)
+            abandon(reading)
 
     async def _read_all(self) -> None:
         async for request in self._requests:
@@ -169,18 +168,3 @@ class SenderStream:
             return None
         self._told_durable = state.durable_sequence
         return pb.StreamEventsResponse(applied_sequence=state.applied_sequence, durable_sequence=state.durable_sequence)
-
-
-def _abandon(task: "asyncio.Future[None]") -> None:
-    """End a task that nobody waits for any more."""
-    task.cancel()
-    task.add_done_callback(_ended)
-
-
-def _ended(task: "asyncio.Future[None]") -> None:
-    try:
-        task.result()
-    except (asyncio.CancelledError, EvsError, grpc.aio.BaseError):
-        return  # the last: of a call that is over
-    except AssertionError:
-        end_process("StreamEvents")

@@ -9,7 +9,7 @@ itself. Each event gets a digest of its content, the same whichever way it came.
 
 import itertools
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -149,10 +149,10 @@ class _Gathering:
         self.parts: list[_Part] = []
         self._merged: _Merged | None = None
 
-    def add(self, run: Any) -> int:
-        """How many events a run has, which are now the last."""
+    def add(self, run: Any, *, is_only: bool) -> int:
+        """How many events a run has, which are now the last; the only run of a request is not merged with any."""
         count = len(getattr(run, self.form.names[0]))
-        if 0 < count < _SHORT:
+        if 0 < count < _SHORT and not is_only:
             if self._merged is None:
                 self._merged = _Merged(self.form)
             self._merged.add(run, count)
@@ -248,8 +248,9 @@ def _check_lengths(form: _Form, fields: list[Any], count: int) -> None:
         rules.check_lengths(form.kind, **said)
 
 
-def _gathered(runs: Iterable[pb.EventRun]) -> list[_Stretch]:
+def _gathered(runs: Sequence[pb.EventRun]) -> list[_Stretch]:
     by_kind: dict[str, _Gathering] = {}
+    is_only = len(runs) == 1
     stretches: list[_Stretch] = []
     for run in runs:
         kind = run.WhichOneof("events")
@@ -258,7 +259,7 @@ def _gathered(runs: Iterable[pb.EventRun]) -> list[_Stretch]:
         events = by_kind.get(kind)
         if events is None:
             events = by_kind[kind] = _Gathering(_FORMS[kind])
-        count = events.add(getattr(run, kind))
+        count = events.add(getattr(run, kind), is_only=is_only)
         if count:
             if not stretches or stretches[-1].events is not events:
                 stretches.append(_Stretch(events))

@@ -6,7 +6,7 @@ Each method is a door. What an event means is decided behind ``Gate``; what may 
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import grpc
 from evs.v1 import evs_pb2 as pb
@@ -14,13 +14,13 @@ from evs.v1 import evs_pb2_grpc
 
 from evs_server.errors import EvsError
 from evs_server.ingest import codec
+from evs_server.ingest.ahead import Ahead, Awake
 from evs_server.ingest.course import Outcome
 from evs_server.ingest.sequencer import EventId, IngestState
 from evs_server.model import Batch
 from evs_server.rpc_status import answers_with_status, ends_with_status, status_name
 
 Context = grpc.aio.ServicerContext[Any, Any]
-_T = TypeVar("_T")
 _Answer = pb.OnTradeSettledResponse | pb.OnPriceUpdatedResponse | pb.OnCashAdjustedResponse | pb.OnTickCompleteResponse
 
 
@@ -126,35 +126,32 @@ class IngestServicer(evs_pb2_grpc.EquityValuationServiceServicer):
     ) -> AsyncIterator[pb.StreamEventsResponse]:
         """Apply batches in order, answer each, and say when more is durable."""
         source, told_durable, awake = "", 0, Awake()
-        coming, news = awake.by(_next(request_iterator)), awake.by(self._gate.news())
+        coming, news = Ahead(request_iterator, awake), awake.by(self._gate.news())
         try:
-            while True:
+            while not coming.is_over:
+                # Looked at before each wait, not after: a commit may come while an answer is being sent.
                 if news.done():
                     news = awake.by(self._gate.news())
-                # Compared before each wait, not after: a commit may come while an answer is being sent.
-                state = self._gate.state(source)
-                if state.durable_sequence > told_durable:
-                    told_durable = state.durable_sequence
-                    yield pb.StreamEventsResponse(
-                        applied_sequence=state.applied_sequence, durable_sequence=state.durable_sequence
-                    )
+                    state = self._gate.state(source)
+                    if state.durable_sequence > told_durable:
+                        told_durable = state.durable_sequence
+                        yield pb.StreamEventsResponse(
+                            applied_sequence=state.applied_sequence, durable_sequence=told_durable
+                        )
+                        continue
+                request = coming.take()
+                if request is None:
+                    await awake.wait()
                     continue
-                await awake.wait()
-                self._gate.require_serving()
-                if coming.done():
-                    request = coming.result()
-                    if request is None:
-                        return
-                    batch = codec.decode_batch(request)
-                    answer = await self._answer(batch)
-                    if batch.first_sequence:
-                        source, told_durable = batch.source, answer.durable_sequence
-                    yield answer
-                    coming = awake.by(_next(request_iterator))
+                batch = codec.decode_batch(request)
+                answer = await self._answer(batch)
+                if batch.first_sequence:
+                    source, told_durable = batch.source, answer.durable_sequence
+                yield answer
         finally:
             # What others wait for, too, must not remember this stream.
             news.remove_done_callback(awake.wake)
-            coming.cancel()
+            coming.close()
 
     @answers_with_status
     async def GetIngestState(self, request: pb.GetIngestStateRequest, _: Context) -> pb.GetIngestStateResponse:
@@ -198,31 +195,6 @@ class IngestServicer(evs_pb2_grpc.EquityValuationServiceServicer):
             return 0, 0
         state = self._gate.state(source)
         return state.applied_sequence, state.durable_sequence
-
-
-class Awake:
-    """Wakes one stream when any of its futures is done; ``asyncio.wait`` would do so at ten times the cost."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def by(self, future: "asyncio.Future[_T]") -> "asyncio.Future[_T]":
-        """The same future, which from now on wakes."""
-        future.add_done_callback(self.wake)
-        return future
-
-    def wake(self, _future: object) -> None:
-        """Be woken."""
-        self._event.set()
-
-    async def wait(self) -> None:
-        """Return once woken since the last time."""
-        await self._event.wait()
-        self._event.clear()
-
-
-def _next(requests: AsyncIterator[pb.StreamEventsRequest]) -> "asyncio.Future[pb.StreamEventsRequest | None]":
-    return asyncio.ensure_future(anext(requests, None))
 
 
 def answer_to(first_sequence: int, outcome: Outcome, applied: int, durable: int) -> pb.StreamEventsResponse:
