@@ -124,6 +124,9 @@ class Core:
         self.intake = kinds.intake(self.engine, self.sequencer, self.clearing, given.valuations, self.writer, kept)
         self.loader = Loader(self.intake, store, clock)
         self.gate = kinds.gate(lifecycle, self.intake, self.sequencer, self.loader, clock)
+        if not given.from_log:
+            # What shards do of a batch of the log must be captured between two of them: their ticks do not wait.
+            self.gate.announce, self.writer.on_turn = self.writer.announce, self.gate.flush_in_turn
         self.books = Books(self.engine, self.sequencer, self.clearing, self.intake, clock, self.gate.flush_soon)
         self.pages = Pages(StoredHistory(database), self.engine, self.calendar, clock, kept.stored_with)
         self.leaderboard = Leaderboard(self.engine, SessionCloses(database, store.shard), self.calendar, clock)

@@ -172,6 +172,9 @@ CHECKPOINT_ROWS_MIN: Final = 100_000
 FLUSH_DELAY_MS: Final = 100
 """An event waits at most this long in memory before it is handed to the writer."""
 
+TURN_ROWS: Final = 4_096
+"""Rows of completed ticks that wait for the writer's turn, to be captured as one; more are captured on their own."""
+
 PERCENT_E4_MAX: Final = 9_999_999_999
 """Day change in percent is clamped to +-999,999.9999, which NUMERIC(10,4) holds."""
 

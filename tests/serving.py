@@ -107,6 +107,10 @@ class Rooms:
         """Commit what was flushed, and from now on whatever is."""
         self._tasks.append(asyncio.create_task(self.writer.run()))
 
+    def await_turns(self) -> None:
+        """Have ticks captured when the writer is about to take them, as ``evs serve`` has it."""
+        self.gate.announce, self.writer.on_turn = self.writer.announce, self.gate.flush_in_turn
+
     async def commit(self) -> None:
         """Have everything committed that was applied; the writer must be running."""
         self.gate.flush_now()

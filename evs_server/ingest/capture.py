@@ -29,6 +29,7 @@ class Capture:
         self._flush_number = 0
         self._event_count = 0
         self._rows: list[Valuation] = []
+        self._row_count = 0
         self._rows_since_checkpoint = 0
 
     def restore(self, recovered: Recovered) -> None:
@@ -38,9 +39,9 @@ class Capture:
         self._keeping.restore(recovered.latest)
 
     @property
-    def has_rows(self) -> bool:
-        """Whether the next flush stores any snapshot."""
-        return bool(self._rows)
+    def row_count(self) -> int:
+        """How many snapshots the next flush stores."""
+        return self._row_count
 
     def add_events(self, count: int) -> None:
         """Take note of events that have been applied."""
@@ -50,11 +51,12 @@ class Capture:
         """Take what is stored of a pass; a start has no more than that to read again."""
         for kept in self._keeping.keep(valuation):
             self._rows.append(kept)
-            self._rows_since_checkpoint += len(kept)
+            self._row_count += len(kept)
 
     def flush(self) -> Flush:
         """All of it, as of this moment; nothing is left."""
         self._flush_number += 1
+        self._rows_since_checkpoint += self._row_count
         checkpoint = self._rows_since_checkpoint >= max(
             CHECKPOINT_ROWS_MIN, CHECKPOINT_ROWS_PER_ACCOUNT * self._engine.account_count
         )
@@ -69,5 +71,5 @@ class Capture:
             **self._clearing.capture()._asdict(),
         )
         self._rows_since_checkpoint = 0 if checkpoint else self._rows_since_checkpoint
-        self._rows, self._event_count = [], 0
+        self._rows, self._row_count, self._event_count = [], 0, 0
         return flush

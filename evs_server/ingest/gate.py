@@ -18,7 +18,7 @@ from evs_server.ingest.sequencer import EventId, IngestState, Sequencing
 from evs_server.ingest.slices import add, is_large, slices
 from evs_server.ingest.tally import Tally
 from evs_server.lifecycle import Lifecycle, Phase
-from evs_server.limits import FLUSH_DELAY_MS
+from evs_server.limits import FLUSH_DELAY_MS, TURN_ROWS
 from evs_server.model import Batch, ExchangeAccount, Flush, PriceRun, Run, TickRun, TradeRun
 from evs_server.rpc_status import end_process
 from evs_server.telemetry.distribution import TICK_SECONDS, Distribution
@@ -37,6 +37,8 @@ class Gate:
         takes_singly: Whether it takes events of unary calls one by one, without a batch around each.
         tally: What became of the events.
         publish_seconds: From the arrival of batches with ticks to when their values were offered to readers.
+        announce: Has the writer call ``flush_in_turn`` when it is about to take what waits; absent: each tick that
+            leaves rows is captured by itself.
     """
 
     takes_singly = True
@@ -55,6 +57,7 @@ class Gate:
         self._in_slices_of = ""
         self._flush_due: asyncio.TimerHandle | None = None
         self._news: asyncio.Future[None] | None = None
+        self.announce: Callable[[], None] | None = None
         loader.on_change = self.flush_soon
         intake.on_tick = self._flush_tick_next
         self._singles = intake.singles
@@ -210,7 +213,7 @@ class Gate:
         """See that what changed is handed to the writer within ``FLUSH_DELAY_MS``."""
         if self._flush_due is None and self._intake.has_unflushed:
             loop = asyncio.get_running_loop()
-            self._flush_due = loop.call_later(FLUSH_DELAY_MS / 1_000, self._flush_due_now)
+            self._flush_due = loop.call_later(FLUSH_DELAY_MS / 1_000, self.flush_in_turn)
 
     def flush_now(self) -> None:
         """Hand what changed to the writer."""
@@ -218,6 +221,10 @@ class Gate:
             self._flush_due.cancel()
             self._flush_due = None
         self._intake.flush()
+
+    def flush_in_turn(self) -> None:
+        """The same, called by whoever could do nothing about a failed assertion."""
+        _unless_broken(self.flush_now)
 
     def mark_durable(self, flush: Flush) -> None:
         """Take note that a flush is committed, and wake who waits for it."""
@@ -256,12 +263,12 @@ class Gate:
             pass
         return {}
 
-    def _flush_due_now(self) -> None:
-        _unless_broken(self.flush_now)
-
     def _flush_tick_next(self) -> None:
         # Most ticks of an exchange that completes one per symbol value nobody: they are worth no transaction each.
-        if self._intake.join_tick():
+        if self._intake.join_tick(0):
+            return
+        if self.announce is not None and self._intake.join_tick(TURN_ROWS):
+            self.announce()
             return
         # By then the tick's caller has its answer: whoever waits for it does not wait for the capture.
         asyncio.get_running_loop().call_soon(_unless_broken, self._intake.flush_tick)

@@ -3,8 +3,8 @@ Where ordered events meet the engine: the one way in, whoever sends and however 
 
 ``take`` applies what is new of a batch, in order; a completed tick's passes go to the sinks at once. What changed
 since the last flush is captured in one step and handed to the writer. Nothing here awaits, so no reader of the engine
-can ever see half an event. Invariants: a flush holds exactly the events up to its watermarks, and that of a completed
-tick none after it, though it may be captured only when the tick's caller has its answer.
+can ever see half an event. Invariant: a flush holds exactly the events up to its watermarks. That of a completed tick
+may be captured when its caller has its answer, and with what comes after it, several ticks included (ADR 0010).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -55,8 +55,9 @@ class Intake:
 
     Attributes:
         singles: Takes events of unary calls, if they are plain.
-        on_tick: Called when a tick is completed, to have ``flush_tick`` called soon; left alone, it is called at once.
-            The next event does not wait for it: then the flush is captured before that is applied.
+        on_tick: Called when a tick is completed, to have ``flush_tick`` called soon, or the tick joined to what comes
+            after it; left alone, it is called at once. The next event waits for neither: a tick that is not joined is
+            captured before that is applied.
     """
 
     def __init__(
@@ -280,9 +281,9 @@ class Intake:
         if self._tick_due:
             self.flush()
 
-    def join_tick(self) -> bool:
-        """Whether the last completed tick has left no row to store: it is captured with what comes after it, then."""
-        if not self._capture.has_rows:
+    def join_tick(self, rows_max: int) -> bool:
+        """Whether so few rows wait to be stored: then the last completed tick is captured with what comes after it."""
+        if self._capture.row_count <= rows_max:
             self._tick_due = False
         return not self._tick_due
 
@@ -370,7 +371,7 @@ class Intake:
             self.flush_tick()
         course.outcome.accounts_valued += self.complete_tick(tick, tick_time_ms, course.now_ms)
         if not course.batch.position:
-            # The flush of this tick holds this tick's event, and none after it. A position in the log is between two
+            # The flush of this tick holds this tick's event: captured at once, none after it. A position in the log is between two
             # batches: there, it is captured when this one is applied.
             self._advance(course, index + 1)
             self.on_tick()

@@ -11,7 +11,8 @@ refuses are set aside, and the rest is committed, as the one flush it was.
 
 The first flush after a quiet time is written at once; while they keep coming, transactions begin at a pace, and each
 takes all that has come by then: a transaction costs the event loop, and the machine, as much as some calls do. Where
-they take long, they begin less often, within a bound: the machine, or the database, has others to serve.
+they take long, they begin less often, within a bound: the machine, or the database, has others to serve. What was only
+announced is captured when the turn of a transaction has come, once for all that has changed since the one before.
 """
 
 import asyncio
@@ -125,6 +126,10 @@ class Writer:
         random: Source of the jitter.
         spool: Where to put what cannot wait in memory: empty, and begun. Without one, rows are given up sooner.
         sift: How to write a flush that the database refuses because of what is in it; without, it is tried as it is.
+
+    Attributes:
+        on_turn: Called when a transaction that was announced is about to take what waits: to offer what has yet to be
+            captured, once for all that has changed since the one before.
     """
 
     def __init__(
@@ -150,6 +155,8 @@ class Writer:
         self._settled = asyncio.Event()
         self._settled.set()
         self._hurry = asyncio.Event()
+        self.on_turn: Callable[[], None] = lambda: None
+        self._announced = False
         self._draining = False
         self._began_at = float("-inf")
         self._took_seconds = 0.0
@@ -167,6 +174,13 @@ class Writer:
         if oldest is not None and self._age_ms(oldest.offered_at) > self._limits.late_ms:
             return oldest.offered_ms
         return None
+
+    def announce(self) -> None:
+        """Have ``on_turn`` called when the time of the next transaction has come, for it to take what is offered."""
+        self._announced = True
+        self._backlog.arrival.set()
+        if not self._stopped:
+            self._settled.clear()
 
     def offer(self, flush: Flush) -> None:
         """Queue one flush; past the high-water mark it goes to the spool, or rows are given up for newer ones."""
@@ -267,9 +281,12 @@ class Writer:
 
     async def _next(self, *, again: bool) -> Batch | None:
         """The batch to write: the one that failed, or, when its time has come, all that waits by then."""
-        if not again and self._backlog.flush_count:
+        if not again and (self._announced or self._backlog.flush_count):
             await self._keep_pace()
             self._began_at = self._clock.monotonic()
+            if self._announced:
+                self._announced = False
+                self.on_turn()
         return await self._backlog.next()
 
     async def _keep_pace(self) -> None:

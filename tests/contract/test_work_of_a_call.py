@@ -17,8 +17,9 @@ from google.protobuf.message import Message
 
 from evs_server.access.guard import GuardedServer
 from evs_server.access.quota import Quota
+from evs_server.limits import TURN_ROWS
 from tests.builders import ALICE, BOB, KICK
-from tests.serving import Rooms
+from tests.serving import Rooms, until
 from tests.wire import BUY, EM, a_batch, cash, numbered, ticks
 
 SERVICE = "/evs.v1.EquityValuationService/"
@@ -168,3 +169,30 @@ async def test_an_event_that_comes_before_a_tick_is_captured_is_not_captured_wit
     await rooms.gate.take(a_batch(cash((ALICE, 2)), first=3))
     assert before + 1 == rooms.writer.statistics().waiting_flush_count
     assert (True, 3) == (rooms.intake.has_unflushed, rooms.sequencer.state(EM).applied_sequence)
+
+
+async def test_ticks_that_complete_before_the_writers_turn_are_captured_as_one(rooms: Rooms) -> None:
+    """A capture costs as much as the tick: one for each transaction will do."""
+    rooms.await_turns()
+    before = rooms.writer.statistics().waiting_flush_count
+    for number in range(1, 4):
+        await rooms.gate.take(a_batch(cash((ALICE, 1)), ticks(number), first=2 * number - 1))
+    await asyncio.sleep(0)
+    assert before == rooms.writer.statistics().waiting_flush_count
+    rooms.start_writing()
+    await until(lambda: rooms.sequencer.state(EM).durable_sequence == 6)
+    statistics = rooms.writer.statistics()
+    assert (1, before + 1) == (statistics.commit_count, statistics.committed_flush_number)
+
+
+async def test_a_tick_of_many_accounts_is_captured_by_itself() -> None:
+    """What waits until then is bounded."""
+    accounts = range(1, TURN_ROWS + 2)
+    rooms = Rooms(dict.fromkeys(accounts, 1_000_000))
+    await rooms.open(writing=False)
+    rooms.await_turns()
+    before = rooms.writer.statistics().waiting_flush_count
+    await rooms.gate.take(a_batch(cash(*((account, 1) for account in accounts)), ticks(1)))
+    await asyncio.sleep(0)
+    assert before + 1 == rooms.writer.statistics().waiting_flush_count
+    await rooms.close()

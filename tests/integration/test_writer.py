@@ -191,6 +191,45 @@ async def test_transactions_that_take_long_begin_less_often() -> None:
     assert [1, 3] == [flush.number for flush in bench.durable]
 
 
+async def test_what_is_announced_is_asked_for_when_the_time_of_the_next_transaction_has_come() -> None:
+    """Once, however often it was announced: what has changed by then is captured as one."""
+    async with a_leisurely_writer(WriterLimits(pace_seconds=HOUR_SECONDS)) as (bench, store):
+        asked: list[int] = []
+
+        def offer() -> None:
+            asked.append(2)
+            bench.writer.offer(a_flush(2))
+
+        bench.writer.on_turn = offer
+        for _ in range(3):
+            bench.writer.announce()
+            await asyncio.sleep(0)
+        assert [] == asked
+        assert 0 == await bench.drained()
+        assert 2 == await store.next_number()
+        assert [2] == asked
+        bench.clock.seconds = HOUR_SECONDS
+        bench.writer.offer(a_flush(3))
+        assert 3 == await store.next_number()
+        assert [2] == asked
+
+
+async def test_after_a_quiet_time_what_is_announced_is_asked_for_at_once() -> None:
+    async with a_leisurely_writer(WriterLimits(pace_seconds=HOUR_SECONDS)) as (bench, store):
+        bench.clock.seconds = HOUR_SECONDS
+        bench.writer.on_turn = lambda: bench.writer.offer(a_flush(2))
+        bench.writer.announce()
+        assert 2 == await store.next_number()
+
+
+async def test_an_announcement_that_has_come_to_nothing_is_no_transaction() -> None:
+    """A timer may have offered it before."""
+    async with a_leisurely_writer(WriterLimits(pace_seconds=HOUR_SECONDS)) as (bench, _):
+        bench.writer.announce()
+        assert 0 == await bench.drained()
+        assert 1 == bench.writer.statistics().commit_count
+
+
 async def test_a_full_transaction_is_not_held_back() -> None:
     """Nor one that fills up while it is."""
     limits = WriterLimits(pace_seconds=HOUR_SECONDS, transaction_rows=3)

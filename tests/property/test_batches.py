@@ -5,7 +5,9 @@ The accounts are of every kind that the intake treats apart: in the books since 
 that are yet to be announced, new with a fee, not there at all, and waiting for a flow to be explained.
 """
 
-from dataclasses import fields
+import asyncio
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 from evs.v1 import evs_pb2 as pb
@@ -17,7 +19,9 @@ from evs_server.ingest.clearing import Clearing
 from evs_server.ingest.intake import Intake, Outcome
 from evs_server.ingest.sequencer import Sequencer
 from evs_server.ingest.settled import Settled
-from evs_server.model import Flush, Side, Valuation
+from evs_server.limits import TURN_ROWS
+from evs_server.model import Flush, Recovered, Side, Snapshot, Valuation
+from evs_server.store.memory import MemoryStore
 from tests.builders import ALICE, BOB, CAROL, NOON_MS, an_account, an_engine, exchange_tables
 from tests.flushes import plain
 from tests.property.events import FEES, PRICES, QUANTITIES, SIDES, SYMBOLS
@@ -161,3 +165,40 @@ def test_a_tick_captured_after_its_answer_makes_the_flush_that_it_would_have_mad
     for desk in (at_once, later):
         desk.intake.flush()
     assert plain(at_once.flushes) == plain(later.flushes)
+
+
+def written(flushes: Sequence[Flush]) -> tuple[Recovered, list[list[Snapshot]]]:
+    """What a database holds after these flushes: what a start finds, but for how many they were, and all rows."""
+
+    async def wrote() -> tuple[Recovered, list[list[Snapshot]]]:
+        store = MemoryStore()
+        await store.recover()
+        for flush in flushes:
+            await store.write(flush)
+        rows = [[made.snapshot(index) for index in range(len(made))] for made in store.tables.rows]
+        return replace(store.tables.recovered, flush_number=0), rows
+
+    return asyncio.run(wrote())
+
+
+@given(st.lists(st.tuples(st.lists(RUNS | st.just(("ticks", [(1,)])), min_size=1, max_size=4), st.booleans())))
+def test_ticks_captured_with_what_came_after_them_leave_the_database_that_each_by_itself_leaves(
+    batches: list[tuple[list[tuple[str, list[Row]]], bool]],
+) -> None:
+    """However many there were when the turn of the writer came, and in whichever batch."""
+    apart, joined = Desk(), Desk()
+
+    def join() -> None:
+        joined.intake.join_tick(TURN_ROWS)
+
+    joined.intake.on_tick = join
+    first = 1
+    for runs, is_turn in batches:
+        for desk in (apart, joined):
+            desk.take(*(a_run(*run) for run in runs), first=first)
+        if is_turn:
+            joined.intake.flush()
+            apart.intake.flush()
+            assert plain(written(apart.flushes)) == plain(written(joined.flushes))
+        first += sum(len(rows) for _, rows in runs)
+    assert len(joined.flushes) <= len(apart.flushes)
