@@ -6,7 +6,7 @@ while it is called; the yardstick is a process that answers an empty message wit
 A round is a few hundred calls of each, in turn; its cost is their median latency. Every call changes something: trades
 are of other accounts each time, prices move, and each tick values the account of a trade that was sent before it and is
 not timed. Each is measured as a sender sends it that numbers nothing, and as one that numbers all its events, which by
-the contract has one call in flight.
+the contract has one call in flight. What is timed is the call, from a message that is ready to its answer.
 
 ``unary/empty_rpc`` is the slowest of ``OnTradeSettled``, ``OnPriceUpdated`` and ``OnTickComplete``, one in flight,
 numbered or not.
@@ -43,7 +43,8 @@ CROWD, CROWD_CALLS = 64, 1_000
 NUMBERED = "_numbered"
 """Behind the name of a method as a sender calls it that numbers its events."""
 
-Call = Callable[[], Awaitable[Any]]
+Call = tuple[Callable[[Any], Awaitable[Any]], Iterator[Any]]
+"""A method, and what it is called with."""
 Calls = tuple[Call, Call | None]
 """What is timed, and what is called before it and is not."""
 
@@ -89,23 +90,21 @@ async def _callers() -> AsyncIterator[tuple[dict[str, Calls], Calls]]:
         ids = _ids()
         calls = _methods(stub, itertools.repeat(None))
         calls |= {f"{name}{NUMBERED}": each for name, each in _methods(stub, ids).items()}
-        yield calls, (lambda: empty(Empty()), None)
+        yield calls, ((empty, itertools.repeat(Empty())), None)
 
 
 def _methods(stub: Any, ids: Iterator[pb.EventId | None]) -> dict[str, Calls]:
     """A call of each method by name, with the next of these ids."""
-    trades, prices, ticks = _trades(ids), _prices(ids), _ticks(ids)
-
-    trade: Call = lambda: stub.OnTradeSettled(next(trades))  # noqa: E731 -- a case, and what goes before another
+    trade = (stub.OnTradeSettled, _trades(ids))
     return {
         "trade": (trade, None),
-        "price": (lambda: stub.OnPriceUpdated(next(prices)), None),
-        "tick": (lambda: stub.OnTickComplete(next(ticks)), trade),
+        "price": ((stub.OnPriceUpdated, _prices(ids)), None),
+        "tick": ((stub.OnTickComplete, _ticks(ids)), trade),
     }
 
 
 def _side(calls: Calls, count: int, in_flight: int) -> Callable[[int], Awaitable[Sample]]:
-    call, before = calls
+    (call, requests), before = calls
 
     async def median_latency(_number: int) -> Sample:
         latency_s: list[float] = []
@@ -114,9 +113,10 @@ def _side(calls: Calls, count: int, in_flight: int) -> Callable[[int], Awaitable
         async def caller() -> None:
             for _ in turns:
                 if before is not None:
-                    await before()
+                    await before[0](next(before[1]))
+                request = next(requests)
                 began = time.perf_counter()
-                await call()
+                await call(request)
                 latency_s.append(time.perf_counter() - began)
 
         await asyncio.gather(*(caller() for _ in range(in_flight)))

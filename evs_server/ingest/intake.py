@@ -371,8 +371,8 @@ class Intake:
             self.flush_tick()
         course.outcome.accounts_valued += self.complete_tick(tick, tick_time_ms, course.now_ms)
         if not course.batch.position:
-            # The flush of this tick holds this tick's event: captured at once, none after it. A position in the log is between two
-            # batches: there, it is captured when this one is applied.
+            # The flush of this tick holds this tick's event. A position in the log is between two batches: there, it is
+            # captured when this one is applied.
             self._advance(course, index + 1)
             self.on_tick()
 
