@@ -18,17 +18,17 @@ from evs_server.engine.accounting import Lot
 from evs_server.engine.compiled import INT64S, helper, kernel, tuple_of
 from evs_server.engine.index import (
     ID_SLOTS,
-    OWNER,
+    KEY,
     SLOTS,
-    SYMBOL,
     IdIndex,
     PositionIndex,
     Slots,
     find_position,
     is_full,
+    key_of,
     put_position,
 )
-from evs_server.engine.tables import BLOCKS, NO_ROW, Accounts, Blocks, Latest, Positions, Segments, Symbols
+from evs_server.engine.tables import BLOCKS, NO_ROW, Accounts, Blocks, Latest, Lots, Positions, Segments, Symbols
 from evs_server.model import Int64Array, MarkSource
 
 _SEGMENT_ROWS_MIN: Final = 4
@@ -51,6 +51,7 @@ class Tables(NamedTuple):
     """A ``Book`` as kernels take it."""
 
     account: Blocks
+    lot: Blocks
     position: Blocks
     symbol: Blocks
     segment: Blocks
@@ -59,7 +60,7 @@ class Tables(NamedTuple):
     symbol_slot: Int64Array
 
 
-TABLES: Final = tuple_of(Tables, BLOCKS, BLOCKS, BLOCKS, BLOCKS, SLOTS, ID_SLOTS, ID_SLOTS)
+TABLES: Final = tuple_of(Tables, *[BLOCKS] * 5, SLOTS, ID_SLOTS, ID_SLOTS)
 """``Tables`` in the signature of a kernel."""
 
 
@@ -74,6 +75,7 @@ class Book:
     def __init__(self) -> None:
         self.accounts = Accounts()
         self.latest = Latest()
+        self.lots = Lots()
         self.positions = Positions()
         self.symbols = Symbols()
         self.segments = Segments()
@@ -92,6 +94,7 @@ class Book:
         """Everything, for kernels; to be asked for anew after anything has grown."""
         return Tables(
             self.accounts.blocks,
+            self.lots.blocks,
             self.positions.blocks,
             self.symbols.blocks,
             self.segments.blocks,
@@ -102,7 +105,7 @@ class Book:
 
     def position_rows(self) -> Int64Array:
         """The rows of all positions, ascending: those that are not spare."""
-        return np.flatnonzero(self.positions.account_row[: self.positions.count] != NO_ROW)
+        return np.flatnonzero(self.lots.key[: self.lots.count] != NO_ROW)
 
     # --- rows for what is new --------------------------------------------------------------------------------
 
@@ -157,17 +160,22 @@ class Book:
         """
         count = np.bincount(symbol_row, minlength=self.symbols.count)
         count += count // (2 * _SEGMENT_PART)
-        self.positions.reserve(self.positions.count + len(symbol_row) * 5 // 4)
-        self.position_index.reserve(len(symbol_row) * 5 // 4, self.positions.blocks)
+        self._reserve_positions(len(symbol_row) * 5 // 4)
+        self.position_index.reserve(len(symbol_row) * 5 // 4, self.lots.blocks)
         self.segments.reserve(self.segments.count + int(np.count_nonzero(count)))
         for row in np.flatnonzero(count).tolist():
-            _open_segment(self.positions.blocks, self.symbols.blocks, self.segments.blocks, row, count.item(row))
+            _open_segment(self.tables(), row, count.item(row))
 
     def _make_room(self, symbol_row: int) -> None:
         """Have room for one more position in a symbol."""
-        self.positions.reserve(self.positions.count + _segment_size(self.symbols.position_count.item(symbol_row)))
+        self._reserve_positions(_segment_size(self.symbols.position_count.item(symbol_row)))
         self.segments.reserve(self.segments.count + 1)
-        self.position_index.reserve(1, self.positions.blocks)
+        self.position_index.reserve(1, self.lots.blocks)
+
+    def _reserve_positions(self, more_count: int) -> None:
+        for table in (self.lots, self.positions):
+            table.reserve(table.count + more_count)
+        assert self.lots.capacity == self.positions.capacity, "a lot and the rest of its position share a row"
 
     # --- from one row to others ------------------------------------------------------------------------------
 
@@ -175,7 +183,7 @@ class Book:
         """The row of an account's position in a symbol, or ``NO_ROW``."""
         if symbol_row == NO_ROW:
             return NO_ROW
-        return _find_position(self.position_index.slots, self.positions.blocks, account_row, symbol_row)
+        return _find_position(self.position_index.slots, self.lots.blocks, account_row, symbol_row)
 
     def position_rows_of_account(self, account_row: int) -> list[int]:
         """The rows of an account's positions, newest first."""
@@ -204,11 +212,11 @@ class Book:
         """A position's live numbers; an empty lot for ``NO_ROW``."""
         if position_row == NO_ROW:
             return Lot()
-        positions = self.positions
+        lots = self.lots
         return Lot(
-            positions.quantity_bp.item(position_row),
-            positions.basis_cents.item(position_row),
-            positions.realized_cents.item(position_row),
+            lots.quantity_bp.item(position_row),
+            lots.basis_cents.item(position_row),
+            lots.realized_cents.item(position_row),
         )
 
     def price_of(self, symbol_row: int) -> int:
@@ -227,12 +235,11 @@ def place_position(tables: Tables, account_row: int, symbol_row: int) -> int:
         size = _segment_size(symbol.int32[_HOLDER_COUNT, symbol_row])
         if position.tally[0] + size > position.tally[1] or segment.tally[0] == segment.tally[1]:
             return NO_ROW
-        last = _open_segment(position, symbol, segment, symbol_row, size)
+        last = _open_segment(tables, symbol_row, size)
     row = segment.int32[last, FIRST_ROW] + segment.int32[last, USED]
     segment.int32[last, USED] += 1
     symbol.int32[_HOLDER_COUNT, symbol_row] += 1
-    position.int32[OWNER, row] = account_row
-    position.int32[SYMBOL, row] = symbol_row
+    tables.lot.int64[row, KEY] = key_of(account_row, symbol_row)
     position.int32[_NEXT_ROW, row] = account.int32[account_row, _FIRST_POSITION]
     account.int32[account_row, _FIRST_POSITION] = row
     account.int32[account_row, POSITION_COUNT] += 1
@@ -245,17 +252,19 @@ def _segment_size(holder_count: int) -> int:
     return max(_SEGMENT_ROWS_MIN, holder_count // _SEGMENT_PART)
 
 
-@kernel(types.int64(BLOCKS, BLOCKS, BLOCKS, types.int64, types.int64))
-def _open_segment(position: Blocks, symbol: Blocks, segment: Blocks, symbol_row: int, size: int) -> int:
-    opened, first_row = segment.tally[0], position.tally[0]
+@kernel(types.int64(TABLES, types.int64, types.int64))
+def _open_segment(tables: Tables, symbol_row: int, size: int) -> int:
+    symbol, segment = tables.symbol, tables.segment
+    opened, first_row = segment.tally[0], tables.position.tally[0]
     segment.tally[0] += 1
-    position.tally[0] += size
+    tables.lot.tally[0] += size
+    tables.position.tally[0] += size
     segment.int32[opened, FIRST_ROW] = first_row
     segment.int32[opened, _SIZE] = size
     segment.int32[opened, USED] = 0
     segment.int32[opened, NEXT_SEGMENT] = NO_ROW
     for row in range(first_row, first_row + size):
-        position.int32[OWNER, row] = NO_ROW
+        tables.lot.int64[row, KEY] = NO_ROW
     last = symbol.int32[_LAST_SEGMENT, symbol_row]
     if last == NO_ROW:
         symbol.int32[FIRST_SEGMENT, symbol_row] = opened
@@ -276,5 +285,5 @@ def _add_positions(tables: Tables, account_row: Int64Array, symbol_row: Int64Arr
 
 
 @kernel(types.int64(SLOTS, BLOCKS, types.int64, types.int64))
-def _find_position(slots: Slots, position: Blocks, account_row: int, symbol_row: int) -> int:
-    return find_position(slots, position, account_row, symbol_row)
+def _find_position(slots: Slots, lot: Blocks, account_row: int, symbol_row: int) -> int:
+    return find_position(slots, lot, account_row, symbol_row)

@@ -17,7 +17,7 @@ from evs_server.engine.accounting import Lot
 from evs_server.engine.arithmetic import notional_cents
 from evs_server.engine.book import Book
 from evs_server.engine.opening import Opening
-from evs_server.engine.tables import NO_ROW
+from evs_server.engine.tables import NO_ROW, owner_of, symbol_of
 from evs_server.errors import OutOfBounds
 from evs_server.limits import (
     MONEY_CENTS_MAX,
@@ -137,8 +137,8 @@ def check_price(book: Book, symbol_row: int, price_cents: int, but_account_row: 
         return []
     loud_rows = []
     for row in book.position_rows_of_symbol(symbol_row).tolist():
-        account_row = book.positions.account_row.item(row)
-        if account_row == but_account_row or not book.positions.quantity_bp[row]:
+        account_row = owner_of(book.lots.key.item(row))
+        if account_row == but_account_row or not book.lots.quantity_bp[row]:
             continue
         prospect = current(book, account_row)
         lot = book.lot(row)
@@ -156,7 +156,7 @@ def make_loud(book: Book, account_row: int) -> None:
     if not book.accounts.loud[account_row]:
         book.accounts.loud[account_row] = True
         rows = np.array(book.position_rows_of_account(account_row), np.int64)
-        book.symbols.loud[book.positions.symbol_row[rows]] = True
+        book.symbols.loud[symbol_of(book.lots.key[rows])] = True
 
 
 def _is_quiet(prospect: Prospect) -> bool:
@@ -199,7 +199,7 @@ def check_opening(book: Book, opened: Opening) -> None:
 def _check_exactly(book: Book, prospect: Prospect) -> None:
     priced = {}
     for row in book.position_rows_of_account(prospect.account_row):
-        symbol_row = book.positions.symbol_row.item(row)
+        symbol_row = symbol_of(book.lots.key.item(row))
         priced[symbol_row] = (book.lot(row), book.price_of(symbol_row))
     if prospect.lot is not None:
         priced[prospect.symbol_row] = (prospect.lot, prospect.price_cents)

@@ -16,6 +16,7 @@ from evs_server.engine.book import Book
 from evs_server.engine.handle import Everything, Marked
 from evs_server.engine.opening import Opening
 from evs_server.engine.rowset import RowSet
+from evs_server.engine.tables import owner_of, symbol_of
 from evs_server.model import Int64Array, MarkSource
 
 
@@ -63,7 +64,8 @@ class Changes:
         """The book and every set, for kernels; to be asked for anew after a table may have grown."""
         book = self._book
         parts = (
-            book.accounts.blocks, book.latest.blocks, book.positions.blocks, book.symbols.blocks, book.segments.blocks,
+            book.accounts.blocks, book.latest.blocks, book.lots.blocks, book.positions.blocks,
+            book.symbols.blocks, book.segments.blocks,
             book.position_index.slots, book.account_index.slot, book.symbol_index.slot,
         )  # fmt: skip
         # No row of these tables is beyond what the sets had room for: while they have not grown, no set has.
@@ -118,14 +120,14 @@ class Changes:
         return account_row, self._open_positions(account_row, openings, now_ms)
 
     def _open_positions(self, account_row: Int64Array, openings: Sequence[Opening], now_ms: int) -> Int64Array:
-        book, positions, symbols = self._book, self._book.positions, self._book.symbols
+        book, symbols = self._book, self._book.symbols
         symbol_id = [symbol_id for opened in openings for symbol_id in opened.lots]
         symbol_row = np.array([book.symbol_row_or_new(each) for each in symbol_id], np.int64)
         owner = np.repeat(account_row, [len(opened.lots) for opened in openings])
         lots = np.array([lot for opened in openings for lot in opened.lots.values()], np.int64).reshape(-1, 3)
         row = book.add_positions(owner, symbol_row)
-        positions.quantity_bp[row], positions.basis_cents[row], positions.realized_cents[row] = lots.T
-        positions.updated_ms[row] = now_ms
+        book.lots.quantity_bp[row], book.lots.basis_cents[row], book.lots.realized_cents[row] = lots.T
+        book.positions.updated_ms[row] = now_ms
         np.maximum.at(symbols.quantity_bp_max, symbol_row, np.abs(lots[:, 0]))
         self.unsaved.positions.update(row)
         self.unsaved.symbols.update(symbol_row)
@@ -133,15 +135,16 @@ class Changes:
 
     def write_lot(self, position_row: int, lot: Lot) -> None:
         """Give a position other live numbers."""
-        positions, symbols = self._book.positions, self._book.symbols
-        positions.quantity_bp[position_row] = lot.quantity_bp
-        positions.basis_cents[position_row] = lot.basis_cents
-        positions.realized_cents[position_row] = lot.realized_cents
+        lots, symbols = self._book.lots, self._book.symbols
+        lots.quantity_bp[position_row] = lot.quantity_bp
+        lots.basis_cents[position_row] = lot.basis_cents
+        lots.realized_cents[position_row] = lot.realized_cents
         self.unsaved.positions.add(position_row)
-        symbol_row = positions.symbol_row.item(position_row)
+        key = lots.key.item(position_row)
+        symbol_row = symbol_of(key)
         if abs(lot.quantity_bp) > symbols.quantity_bp_max.item(symbol_row):
             symbols.quantity_bp_max[symbol_row] = abs(lot.quantity_bp)
-        if self._book.accounts.loud[positions.account_row.item(position_row)]:
+        if self._book.accounts.loud[owner_of(key)]:
             symbols.loud[symbol_row] = True
 
     def set_mark(self, symbol_row: int, price_cents: int, source: MarkSource, now_ms: int) -> None:

@@ -40,7 +40,9 @@ _HERE: Final = Path(__file__).parent
 _ROOMS: Final = (_HERE, _HERE.parent.joinpath("ingest"))
 """Where kernels are."""
 _BESIDE: Final = _HERE.joinpath("__pycache__")
-_CONSTANTS: Final = (_HERE.parent.joinpath("limits.py"), _HERE.parent.joinpath("model", "base.py"))
+_CONSTANTS: Final = (
+    _HERE.joinpath("tables.py"), _HERE.parent.joinpath("limits.py"), _HERE.parent.joinpath("model", "base.py"),
+)  # fmt: skip
 
 
 def kernel(signature: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:

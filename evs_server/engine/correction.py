@@ -18,7 +18,7 @@ from evs_server.engine.arithmetic import notional_cents
 from evs_server.engine.book import Book
 from evs_server.engine.changes import Changes
 from evs_server.engine.opening import Opening
-from evs_server.engine.tables import NO_ROW
+from evs_server.engine.tables import NO_ROW, symbol_of
 from evs_server.errors import OutOfBounds
 from evs_server.limits import PROFIT_CENTS_MAX
 from evs_server.model import (
@@ -87,7 +87,7 @@ class Corrections:
             return None
         now = bounds.current(book, row)
         held = {
-            book.symbols.symbol_id.item(book.positions.symbol_row.item(position_row)): Holding(*book.lot(position_row))
+            book.symbols.symbol_id.item(symbol_of(book.lots.key.item(position_row))): Holding(*book.lot(position_row))
             for position_row in book.position_rows_of_account(row)
         }
         return Holdings(account_id, now.cash_cents, now.net_flow_cents, now.realized_cents, held)

@@ -11,11 +11,13 @@ import numpy as np
 from numba import types
 
 from evs_server.engine.compiled import INT64S, fetch, fetch_one, helper, kernel, tuple_of
-from evs_server.engine.tables import BLOCKS, NO_ROW, Blocks, Positions
+from evs_server.engine.tables import BLOCKS, NO_ROW, Blocks, Lots, lot_key, owner_of, symbol_of
 from evs_server.model import Int32Array, Int64Array
 
-OWNER: Final = Positions.at("account_row")
-SYMBOL: Final = Positions.at("symbol_row")
+KEY: Final = Lots.at("key")
+key_of: Final = helper(lot_key)
+key_owner: Final = helper(owner_of)
+key_symbol: Final = helper(symbol_of)
 _TAKEN_IN_EIGHT: Final = 5
 """Of eight slots of positions so many may be taken: each wrong one is a look far away, each empty one is memory."""
 _FIRST_SLOTS: Final = 64
@@ -96,12 +98,12 @@ class PositionIndex:
         """How many positions there are."""
         return self.slots.tally.item(0)
 
-    def reserve(self, more_count: int, position: Blocks) -> None:
+    def reserve(self, more_count: int, lot: Blocks) -> None:
         """Have room for so many more positions."""
         known, needed = self.slots, -(-8 * (self.count + more_count) // _TAKEN_IN_EIGHT)
         if needed > len(known.row):
             self.slots = Slots(np.zeros(max(needed, len(known.row) * 5 // 4), np.int32), np.zeros(1, np.int64))
-            _put_positions(self.slots, position)
+            _put_positions(self.slots, lot)
 
 
 @helper
@@ -117,12 +119,13 @@ def find_id(slot: Int64Array, wanted: int) -> int:
 
 
 @helper
-def find_position(slots: Slots, position: Blocks, account_row: int, symbol_row: int) -> int:
+def find_position(slots: Slots, lot: Blocks, account_row: int, symbol_row: int) -> int:
     """The row of a position, or ``NO_ROW``."""
     at = _position_slot(account_row, symbol_row, len(slots.row))
+    wanted = key_of(account_row, symbol_row)
     while slots.row[at]:
         row = slots.row[at] - 1
-        if position.int32[OWNER, row] == account_row and position.int32[SYMBOL, row] == symbol_row:
+        if lot.int64[row, KEY] == wanted:
             return int(row)
         at = at + 1 if at + 1 < len(slots.row) else 0
     return NO_ROW
@@ -211,7 +214,8 @@ def _has_all(slot: Int64Array, ids: Int64Array) -> bool:
 
 
 @kernel(types.void(SLOTS, BLOCKS))
-def _put_positions(slots: Slots, position: Blocks) -> None:
-    for row in range(position.tally[0]):
-        if position.int32[OWNER, row] != NO_ROW:
-            put_position(slots, position.int32[OWNER, row], position.int32[SYMBOL, row], row)
+def _put_positions(slots: Slots, lot: Blocks) -> None:
+    for row in range(lot.tally[0]):
+        key = lot.int64[row, KEY]
+        if key != NO_ROW:
+            put_position(slots, key_owner(key), key_symbol(key), row)

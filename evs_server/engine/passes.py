@@ -9,12 +9,12 @@ from typing import Final
 from numba import types
 
 from evs_server.engine.arithmetic import cut_notional, rounded_percent_e4
-from evs_server.engine.book import FIRST_ROW, FIRST_SEGMENT, NEXT_SEGMENT, USED, Tables
+from evs_server.engine.book import FIRST_ROW, FIRST_SEGMENT, NEXT_SEGMENT, TABLES, USED, Tables
 from evs_server.engine.compiled import INT64S, fetch, helper, kernel, type_of
 from evs_server.engine.handle import HANDLE, Marked, read
-from evs_server.engine.index import OWNER, SYMBOL
+from evs_server.engine.index import KEY, key_owner, key_symbol
 from evs_server.engine.rowset import clear, list_rows, next_row, put
-from evs_server.engine.tables import BLOCKS, NO_ROW, Accounts, Blocks, Latest, Positions, Symbols
+from evs_server.engine.tables import BLOCKS, NO_ROW, Accounts, Blocks, Latest, Lots, Positions, Symbols
 from evs_server.model import Flag, Int64Array
 
 SNAPSHOT_COLUMNS: Final = 10
@@ -32,9 +32,9 @@ _UNPRICED_COUNT: Final = Accounts.at("unpriced_count")
 _STALE_COUNT: Final = Accounts.at("stale_count")
 _HAS_BASE: Final = Accounts.at("has_base")
 
-_QUANTITY: Final = Positions.at("quantity_bp")
-_BASIS: Final = Positions.at("basis_cents")
-_POSITION_REALIZED: Final = Positions.at("realized_cents")
+_QUANTITY: Final = Lots.at("quantity_bp")
+_BASIS: Final = Lots.at("basis_cents")
+_POSITION_REALIZED: Final = Lots.at("realized_cents")
 _VALUED_QUANTITY: Final = Positions.at("valued_quantity_bp")
 _VALUED_BASIS: Final = Positions.at("valued_basis_cents")
 _UPDATED: Final = Positions.at("updated_ms")
@@ -56,7 +56,7 @@ _TIMESTAMP: Final = Latest.at("timestamp_ms")
 _FLAGS: Final = Latest.at("flags")
 _FIRST_OF_SNAPSHOT: Final = Latest.at("equity_cents")
 
-_AHEAD: Final = 16
+_AHEAD: Final = 32
 """How many accounts ahead memory is asked for: enough for it to come in time, and not to be gone again."""
 _STAMP: Final = type_of((0, 0, 0, 0))
 _TWO: Final = type_of((0, 0))
@@ -72,17 +72,10 @@ def value_at(quantity_bp: int, price_cents: int, basis_cents: int) -> int:
     return cut_notional(quantity_bp, price_cents) if price_cents > 0 else basis_cents
 
 
-@kernel(types.void(BLOCKS, BLOCKS, BLOCKS, BLOCKS, INT64S, INT64S, types.int64))
-def age_marks(
-    account: Blocks,
-    position: Blocks,
-    symbol: Blocks,
-    segment: Blocks,
-    price_cents: Int64Array,
-    mark_time_ms: Int64Array,
-    oldest_ms: int,
-) -> None:
+@kernel(types.void(TABLES, INT64S, INT64S, types.int64))
+def age_marks(tables: Tables, price_cents: Int64Array, mark_time_ms: Int64Array, oldest_ms: int) -> None:
     """Judge marks, and count in each account its open positions that have an old one."""
+    position, symbol, segment = tables.position, tables.symbol, tables.segment
     for symbol_row in range(symbol.tally[0]):
         stale = mark_time_ms[symbol_row] < oldest_ms and price_cents[symbol_row] > 0
         if stale == symbol.flag[_STALE, symbol_row]:
@@ -93,17 +86,16 @@ def age_marks(
             first = segment.int32[part, FIRST_ROW]
             for row in range(first, first + segment.int32[part, USED]):
                 if position.int64[_VALUED_QUANTITY, row] != 0:
-                    account.int32[position.int32[OWNER, row], _STALE_COUNT] += 1 if stale else -1
+                    tables.account.int32[key_owner(tables.lot.int64[row, KEY]), _STALE_COUNT] += 1 if stale else -1
             part = segment.int32[part, NEXT_SEGMENT]
 
 
 @helper
-def _revalue_position(
-    account: Blocks, position: Blocks, symbol: Blocks, row: int, price_cents: int, valued_price_cents: int
-) -> None:
+def _revalue_position(tables: Tables, row: int, price_cents: int, valued_price_cents: int) -> None:
     """Take over the live numbers of a position, and value it."""
-    symbol_row, account_row = position.int32[SYMBOL, row], position.int32[OWNER, row]
-    quantity, basis = position.int64[_QUANTITY, row], position.int64[_BASIS, row]
+    account, lot, position = tables.account, tables.lot, tables.position
+    account_row, symbol_row = key_owner(lot.int64[row, KEY]), key_symbol(lot.int64[row, KEY])
+    quantity, basis = lot.int64[row, _QUANTITY], lot.int64[row, _BASIS]
     was_open, is_open = position.int64[_VALUED_QUANTITY, row] != 0, quantity != 0
     value = value_at(quantity, price_cents, basis)
     value_change = value - position.int64[_VALUE, row]
@@ -112,22 +104,22 @@ def _revalue_position(
     was_unpriced = was_open and valued_price_cents == 0
     is_unpriced = is_open and price_cents == 0
     account.int32[account_row, _UNPRICED_COUNT] += int(is_unpriced) - int(was_unpriced)
-    if symbol.flag[_STALE, symbol_row]:
+    if tables.symbol.flag[_STALE, symbol_row]:
         account.int32[account_row, _STALE_COUNT] += int(is_open) - int(was_open)
     position.int64[_VALUE, row] = value
     position.int64[_VALUED_QUANTITY, row] = quantity
     position.int64[_VALUED_BASIS, row] = basis
-    position.int64[_VALUED_REALIZED, row] = position.int64[_POSITION_REALIZED, row]
+    position.int64[_VALUED_REALIZED, row] = lot.int64[row, _POSITION_REALIZED]
     position.flag[_LISTED, row] = True
 
 
-@kernel(types.void(BLOCKS, BLOCKS, BLOCKS, INT64S))
-def revalue_loaded(account: Blocks, position: Blocks, symbol: Blocks, position_row: Int64Array) -> None:
+@kernel(types.void(TABLES, INT64S))
+def revalue_loaded(tables: Tables, position_row: Int64Array) -> None:
     """Value positions for the first time, at the marks of the last completed tick."""
     for index in range(len(position_row)):
         row = position_row[index]
-        price = symbol.int64[_VALUED_PRICE, position.int32[SYMBOL, row]]
-        _revalue_position(account, position, symbol, row, price, price)
+        price = tables.symbol.int64[_VALUED_PRICE, key_symbol(tables.lot.int64[row, KEY])]
+        _revalue_position(tables, row, price, price)
 
 
 @helper
@@ -142,7 +134,7 @@ def _price_first(tables: Tables, symbol_row: int) -> None:
         first = tables.segment.int32[part, FIRST_ROW]
         for row in range(first, first + tables.segment.int32[part, USED]):
             if tables.position.int64[_VALUED_QUANTITY, row] != 0:
-                tables.account.int32[tables.position.int32[OWNER, row], _UNPRICED_COUNT] -= 1
+                tables.account.int32[key_owner(tables.lot.int64[row, KEY]), _UNPRICED_COUNT] -= 1
         part = tables.segment.int32[part, NEXT_SEGMENT]
     tables.symbol.int64[_VALUED_PRICE, symbol_row] = tables.symbol.int64[_PRICE, symbol_row]
 
@@ -150,18 +142,20 @@ def _price_first(tables: Tables, symbol_row: int) -> None:
 @helper
 def _revalue_holders(tables: Tables, symbol_row: int, valued: Int64Array) -> int:
     """Value the open positions of a symbol, segment by segment: how many there are. Those that traded are, already."""
-    account, position, segment = tables.account, tables.position, tables.segment
+    account, lot, position, segment = tables.account, tables.lot, tables.position, tables.segment
     price, count = tables.symbol.int64[_PRICE, symbol_row], 0
     part = tables.symbol.int32[FIRST_SEGMENT, symbol_row]
     while part != NO_ROW:
         first = segment.int32[part, FIRST_ROW]
         end = first + segment.int32[part, USED]
         for row in range(first, end):
-            fetch(account.int64, position.int32[OWNER, min(row + _AHEAD, end - 1)], 0)
-            quantity = position.int64[_QUANTITY, row]
+            # Which account that is, the lot must have come to say.
+            fetch(lot.int64, min(row + 2 * _AHEAD, end - 1), KEY)
+            fetch(account.int64, key_owner(lot.int64[min(row + _AHEAD, end - 1), KEY]), 0)
+            quantity = lot.int64[row, _QUANTITY]
             if quantity == 0:
                 continue
-            account_row, basis = position.int32[OWNER, row], position.int64[_BASIS, row]
+            account_row, basis = key_owner(lot.int64[row, KEY]), lot.int64[row, _BASIS]
             value = value_at(quantity, price, basis)
             value_change = value - position.int64[_VALUE, row]
             account.int64[account_row, _POSITION_VALUE] += value_change
@@ -194,9 +188,9 @@ def _revalue_marked(tables: Tables, marked: Marked, now_ms: int) -> int:
         row = next_row(marked.moved, row + 1)
     row = next_row(marked.touched, 0)
     while row != NO_ROW:
-        symbol_row = tables.position.int32[SYMBOL, row]
+        symbol_row = key_symbol(tables.lot.int64[row, KEY])
         price, valued_price = symbol.int64[_PRICE, symbol_row], symbol.int64[_VALUED_PRICE, symbol_row]
-        _revalue_position(tables.account, tables.position, symbol, row, price, valued_price)
+        _revalue_position(tables, row, price, valued_price)
         tables.position.int64[_UPDATED, row] = now_ms
         put(marked.positions, row)
         count += 1
@@ -223,7 +217,7 @@ def revalue(handle: Int64Array, account_row: Int64Array, now_ms: int, oldest_ms:
     tables, _, marked = read(handle)
     symbol = tables.symbol
     prices, times = symbol.int64[_PRICE], symbol.int64[_MARK_TIME]
-    age_marks(tables.account, tables.position, symbol, tables.segment, prices, times, oldest_ms)
+    age_marks(tables, prices, times, oldest_ms)
     position_count = _revalue_marked(tables, marked, now_ms)
     row = next_row(marked.set_again, 0)
     while row != NO_ROW:
@@ -241,8 +235,9 @@ def revalue(handle: Int64Array, account_row: Int64Array, now_ms: int, oldest_ms:
     return position_count, account_count
 
 
-@kernel(types.void(BLOCKS, INT64S, INT64S, INT64S))
+@kernel(types.void(BLOCKS, BLOCKS, INT64S, INT64S, INT64S))
 def sum_positions(
+    lot: Blocks,
     position: Blocks,
     price_cents: Int64Array,
     position_value: Int64Array,
@@ -250,10 +245,11 @@ def sum_positions(
 ) -> None:
     """Add up positions as of their accounts' newest valuations, by account row."""
     for row in range(position.tally[0]):
-        account_row = position.int32[OWNER, row]
-        if account_row != NO_ROW:
+        key = lot.int64[row, KEY]
+        if key != NO_ROW:
+            account_row = key_owner(key)
             basis = position.int64[_VALUED_BASIS, row]
-            value = value_at(position.int64[_VALUED_QUANTITY, row], price_cents[position.int32[SYMBOL, row]], basis)
+            value = value_at(position.int64[_VALUED_QUANTITY, row], price_cents[key_symbol(key)], basis)
             position_value[account_row] += value
             unrealized[account_row] += value - basis
 

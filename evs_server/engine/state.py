@@ -12,6 +12,7 @@ import numpy as np
 from evs_server.engine.book import Book
 from evs_server.engine.bounds import make_loud
 from evs_server.engine.rowset import RowSet
+from evs_server.engine.tables import owner_of, symbol_of
 from evs_server.engine.valuation import position_values, sum_from_scratch
 from evs_server.engine.views import latest_columns
 from evs_server.limits import BP_PER_SHARE, QUIET_MONEY_CENTS, QUIET_POSITION_CENTS
@@ -58,13 +59,14 @@ def _accounts(book: Book, row: Int64Array, dirty: RowSet) -> AccountColumns:
 def _positions(book: Book, row: Int64Array) -> PositionColumns:
     if not len(row):
         return PositionColumns.empty()
-    positions = book.positions
+    lots, positions = book.lots, book.positions
+    key = lots.key[row]
     return PositionColumns(
-        book.accounts.account_id[positions.account_row[row]],
-        book.symbols.symbol_id[positions.symbol_row[row]],
-        positions.quantity_bp[row],
-        positions.basis_cents[row],
-        positions.realized_cents[row],
+        book.accounts.account_id[owner_of(key)],
+        book.symbols.symbol_id[symbol_of(key)],
+        lots.quantity_bp[row],
+        lots.basis_cents[row],
+        lots.realized_cents[row],
         positions.valued_quantity_bp[row],
         positions.valued_basis_cents[row],
         positions.valued_realized_cents[row],
@@ -107,19 +109,20 @@ def restore(
     _restore_accounts(book, saved.accounts)
     row = _restore_positions(book, saved.positions)
     _restore_latest(book, latest)
-    accounts, positions, symbols = book.accounts, book.positions, book.symbols
-    price = symbols.valued_price_cents[positions.symbol_row[row]]
+    accounts, lots, positions = book.accounts, book.lots, book.positions
+    key = lots.key[row]
+    price = book.symbols.valued_price_cents[symbol_of(key)]
     quantity, basis = positions.valued_quantity_bp[row], positions.valued_basis_cents[row]
     positions.value_cents[row] = position_values(quantity, price, basis)
-    np.add.at(accounts.unpriced_count, positions.account_row[row], ((quantity != 0) & (price == 0)).astype(np.int32))
+    np.add.at(accounts.unpriced_count, owner_of(key), ((quantity != 0) & (price == 0)).astype(np.int32))
     sums = sum_from_scratch(book)
     accounts.position_value_cents[: accounts.count], accounts.unrealized_cents[: accounts.count] = sums
     for account_row in loud_accounts(book, np.arange(accounts.count), row):
         make_loud(book, account_row)
     untouched = (
-        (positions.quantity_bp[row] == quantity)
-        & (positions.basis_cents[row] == basis)
-        & (positions.realized_cents[row] == positions.valued_realized_cents[row])
+        (lots.quantity_bp[row] == quantity)
+        & (lots.basis_cents[row] == basis)
+        & (lots.realized_cents[row] == positions.valued_realized_cents[row])
     )
     marks = saved.marks
     set_again = (
@@ -144,16 +147,17 @@ def loud_accounts(book: Book, account_row: Int64Array, position_row: Int64Array)
     Args:
         position_row: All positions of theirs.
     """
-    accounts, positions, symbols = book.accounts, book.positions, book.symbols
-    shares = np.abs(positions.quantity_bp[position_row]) // BP_PER_SHARE + 1
-    price = np.maximum(symbols.price_cents[positions.symbol_row[position_row]], 1)
+    accounts, lots = book.accounts, book.lots
+    key = lots.key[position_row]
+    shares = np.abs(lots.quantity_bp[position_row]) // BP_PER_SHARE + 1
+    price = np.maximum(book.symbols.price_cents[symbol_of(key)], 1)
     loud_positions = (shares > QUIET_POSITION_CENTS // price - 1) | (
-        np.abs(positions.basis_cents[position_row]) >= QUIET_POSITION_CENTS
+        np.abs(lots.basis_cents[position_row]) >= QUIET_POSITION_CENTS
     )
     loud = np.zeros(len(account_row), np.bool_)
     for money in (accounts.cash_cents, accounts.net_flow_cents, accounts.realized_cents):
         loud |= np.abs(money[account_row]) >= QUIET_MONEY_CENTS
-    rows: list[int] = np.union1d(positions.account_row[position_row[loud_positions]], account_row[loud]).tolist()
+    rows: list[int] = np.union1d(owner_of(key[loud_positions]), account_row[loud]).tolist()
     return rows
 
 
@@ -204,10 +208,11 @@ def _restore_accounts(book: Book, saved: AccountColumns) -> None:
 def _restore_positions(book: Book, saved: PositionColumns) -> Int64Array:
     symbol_row = book.symbol_index.find(saved.symbol_id)
     book.expect_positions(symbol_row)
-    row, positions = book.add_positions(book.account_index.find(saved.account_id), symbol_row), book.positions
-    positions.quantity_bp[row] = saved.quantity_bp
-    positions.basis_cents[row] = saved.basis_cents
-    positions.realized_cents[row] = saved.realized_cents
+    row = book.add_positions(book.account_index.find(saved.account_id), symbol_row)
+    lots, positions = book.lots, book.positions
+    lots.quantity_bp[row] = saved.quantity_bp
+    lots.basis_cents[row] = saved.basis_cents
+    lots.realized_cents[row] = saved.realized_cents
     positions.valued_quantity_bp[row] = saved.valued_quantity_bp
     positions.valued_basis_cents[row] = saved.valued_basis_cents
     positions.valued_realized_cents[row] = saved.valued_realized_cents

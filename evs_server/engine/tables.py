@@ -6,12 +6,13 @@ numbers mean (``accounting``, ``valuation``). A row, once given, keeps its numbe
 position keeps its row.
 
 All columns of one element type are one block, which kernels take as a whole and index by ``Table.at``. Accounts
-lie row by row: a valuation reads most of an account, and few of them. Positions lie column by column: a price reads few
-of their numbers, and all holders of a symbol, whose rows are neighbours (``book``).
+lie row by row: a valuation reads most of an account, and few of them. What a trade reads and writes of a position lies
+row by row as well (``Lots``): it leaps to one position, and pays for each place it touches. The rest of a position lies
+column by column: a price reads few of its numbers, and all holders of a symbol, whose rows are neighbours (``book``).
 """
 
 from functools import cache
-from typing import Any, ClassVar, Final, NamedTuple, get_type_hints
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,9 @@ from numba import types
 from evs_server.engine import pages
 from evs_server.engine.compiled import tuple_of
 from evs_server.model import BoolArray, Int32Array, Int64Array
+
+Rows = TypeVar("Rows", int, Int64Array)
+"""One row, or a column of them."""
 
 NO_ROW: Final = -1
 _FIRST_CAPACITY: Final = 64
@@ -210,19 +214,48 @@ class Latest(Table):
     flags: Int64Array
 
 
-class Positions(Table):
+class Lots(Table):
     """
-    One row per account and symbol ever traded: live, and (``valued_``) as of the account's newest valuation.
+    One row per account and symbol ever traded: whose it is and of what (``lot_key``), and its live numbers.
 
-    Some rows are spare: their ``account_row`` is ``NO_ROW``, and all else of them is 0.
+    Two rows to what a processor fetches at a time, and none in two of them. Some rows are spare: their ``key`` is
+    ``NO_ROW``, and all else of them is 0.
     """
 
-    account_row: Int32Array
-    symbol_row: Int32Array
-    next_row: Int32Array
+    by_row = True
+
+    key: Int64Array
     quantity_bp: Int64Array
     basis_cents: Int64Array
     realized_cents: Int64Array
+
+
+_SYMBOL_BITS: Final = 32
+
+
+def lot_key(account_row: Rows, symbol_row: Rows) -> Rows:
+    """What tells a position from all others: the rows of its account and of its symbol."""
+    return account_row << _SYMBOL_BITS | symbol_row
+
+
+def owner_of(key: Rows) -> Rows:
+    """The account's row in a key; ``NO_ROW`` in that of a spare row."""
+    return key >> _SYMBOL_BITS
+
+
+def symbol_of(key: Rows) -> Rows:
+    """The symbol's row in a key."""
+    return key & (1 << _SYMBOL_BITS) - 1
+
+
+class Positions(Table):
+    """
+    The rest of each position, in the row of its lot: numbers as of its account's newest valuation (``valued_``).
+
+    All of a spare row is 0.
+    """
+
+    next_row: Int32Array
     valued_quantity_bp: Int64Array
     valued_basis_cents: Int64Array
     valued_realized_cents: Int64Array

@@ -25,8 +25,7 @@ from evs_server.engine.compiled import INT64S, fetch, helper, kernel, tuple_of
 from evs_server.engine.handle import HANDLE, Marked, read
 from evs_server.engine.index import (
     ID_SLOTS,
-    OWNER,
-    SYMBOL,
+    KEY,
     fetch_id,
     fetch_position,
     find_id,
@@ -34,7 +33,7 @@ from evs_server.engine.index import (
     likely_position,
 )
 from evs_server.engine.rowset import put
-from evs_server.engine.tables import BLOCKS, NO_ROW, Accounts, Blocks, Positions, Symbols
+from evs_server.engine.tables import BLOCKS, NO_ROW, Accounts, Blocks, Lots, Symbols
 from evs_server.limits import (
     BP_PER_SHARE,
     POSITIONS_PER_ACCOUNT_MAX,
@@ -50,9 +49,9 @@ _ACCOUNT_REALIZED: Final = Accounts.at("realized_cents")
 _ACCOUNT_LOUD: Final = Accounts.at("loud")
 _EXACT: Final = Accounts.at("exact")
 _EXACT_WITH_FEE: Final = Accounts.at("exact_with_fee")
-_QUANTITY: Final = Positions.at("quantity_bp")
-_BASIS: Final = Positions.at("basis_cents")
-_REALIZED: Final = Positions.at("realized_cents")
+_QUANTITY: Final = Lots.at("quantity_bp")
+_BASIS: Final = Lots.at("basis_cents")
+_REALIZED: Final = Lots.at("realized_cents")
 _PRICE: Final = Symbols.at("price_cents")
 _SOURCE: Final = Symbols.at("source")
 _MARK_TIME: Final = Symbols.at("mark_time_ms")
@@ -226,18 +225,17 @@ def apply_plain_trade(
     """
     side, size_bp, price, fee = fill
     account_row, symbol_row = rows
-    account, position, symbol = tables.account, tables.position, tables.symbol
+    account, lot, symbol = tables.account, tables.lot, tables.symbol
     shares_at_price = _quiet_shares(price)
     if size_bp // BP_PER_SHARE >= shares_at_price:
         return False
     makes_mark = moves_marks and symbol.int64[_SOURCE, symbol_row] != _MARK
     if makes_mark and not _is_plain_price(symbol, symbol_row, shares_at_price):
         return False
-    row = find_position(tables.slots, position, account_row, symbol_row)
+    row = find_position(tables.slots, lot, account_row, symbol_row)
     held, basis, realized = 0, 0, 0
     if row != NO_ROW:
-        held, basis = position.int64[_QUANTITY, row], position.int64[_BASIS, row]
-        realized = position.int64[_REALIZED, row]
+        held, basis, realized = lot.int64[row, _QUANTITY], lot.int64[row, _BASIS], lot.int64[row, _REALIZED]
     signed_bp = size_bp if side == _BUY else -size_bp
     notional = cut_notional(signed_bp, price)
     held, basis, gained = _fill(held, basis, signed_bp, price, abs(notional))
@@ -255,9 +253,9 @@ def apply_plain_trade(
             return False
     account.int64[account_row, _CASH] = cash
     account.int64[account_row, _ACCOUNT_REALIZED] = account_realized
-    position.int64[_QUANTITY, row] = held
-    position.int64[_BASIS, row] = basis
-    position.int64[_REALIZED, row] = realized
+    lot.int64[row, _QUANTITY] = held
+    lot.int64[row, _BASIS] = basis
+    lot.int64[row, _REALIZED] = realized
     symbol.int64[_QUANTITY_MAX, symbol_row] = max(abs(held), symbol.int64[_QUANTITY_MAX, symbol_row])
     put(marked.touched, row)
     put(marked.positions, row)
@@ -287,12 +285,7 @@ def _fetch(tables: Tables, account_row: int, symbol_row: int) -> None:
     fetch(tables.account.int64, account_row, 0)
     row = likely_position(tables.slots, account_row, symbol_row)
     if row != NO_ROW:
-        position = tables.position
-        fetch(position.int32, OWNER, row)
-        fetch(position.int32, SYMBOL, row)
-        fetch(position.int64, _QUANTITY, row)
-        fetch(position.int64, _BASIS, row)
-        fetch(position.int64, _REALIZED, row)
+        fetch(tables.lot.int64, row, KEY)
 
 
 @kernel(types.int64(_TRADES, _FLAGS, types.int64, types.int64, types.boolean, HANDLE, types.int64[:, ::1]))

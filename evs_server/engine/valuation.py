@@ -48,15 +48,12 @@ def age_marks(book: Book, price_cents: Int64Array, mark_time_ms: Int64Array, old
         mark_time_ms: By symbol row, when they were last set.
         oldest_ms: Marks older than this are stale.
     """
-    passes.age_marks(
-        book.accounts.blocks, book.positions.blocks, book.symbols.blocks, book.segments.blocks,
-        price_cents, mark_time_ms, oldest_ms,
-    )  # fmt: skip
+    passes.age_marks(book.tables(), price_cents, mark_time_ms, oldest_ms)
 
 
 def revalue_loaded(book: Book, position_row: Int64Array) -> None:
     """Value positions that were taken in between two ticks, at the marks of the last completed one."""
-    passes.revalue_loaded(book.accounts.blocks, book.positions.blocks, book.symbols.blocks, position_row)
+    passes.revalue_loaded(book.tables(), position_row)
 
 
 def revalue(handle: Int64Array, room: Int64Array, now_ms: int, oldest_ms: int) -> tuple[int, Int64Array]:
@@ -96,7 +93,9 @@ def sum_from_scratch(book: Book) -> tuple[Int64Array, Int64Array]:
     """
     position_value = np.zeros(book.accounts.count, np.int64)
     unrealized = np.zeros(book.accounts.count, np.int64)
-    passes.sum_positions(book.positions.blocks, book.symbols.valued_price_cents, position_value, unrealized)
+    passes.sum_positions(
+        book.lots.blocks, book.positions.blocks, book.symbols.valued_price_cents, position_value, unrealized
+    )
     return position_value, unrealized
 
 

@@ -4,6 +4,7 @@ from dataclasses import fields
 
 from evs_server.engine.arithmetic import divide_toward_zero
 from evs_server.engine.book import Book
+from evs_server.engine.tables import symbol_of
 from evs_server.limits import BP_PER_SHARE
 from evs_server.model import Int64Array, MarkSource, PositionView, Snapshot, SnapshotColumns
 
@@ -41,7 +42,7 @@ def positions(book: Book, account_id: int) -> list[PositionView]:
 
 def _position(book: Book, position_row: int) -> PositionView:
     table, symbols = book.positions, book.symbols
-    symbol_row = table.symbol_row.item(position_row)
+    symbol_row = symbol_of(book.lots.key.item(position_row))
     quantity_bp = table.valued_quantity_bp.item(position_row)
     basis_cents = table.valued_basis_cents.item(position_row)
     value_cents = table.value_cents.item(position_row)

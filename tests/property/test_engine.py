@@ -249,7 +249,7 @@ TERMS = st.sampled_from(
         ("accounts", "realized_cents"),
         ("accounts", "position_value_cents"),
         ("accounts", "unrealized_cents"),
-        ("positions", "basis_cents"),
+        ("lots", "basis_cents"),
     ]
 )
 
@@ -264,8 +264,8 @@ def test_a_term_that_is_wrong_by_anything_is_counted(
         twin.apply(event)
     engine, (table, column) = twin.engine, term
     getattr(getattr(engine._book, table), column)[0] += wrong_by
-    account = int(engine.export_state().positions.account_id[0]) if table == "positions" else 1
-    assume(table != "positions" or engine._book.positions.quantity_bp[0] != 0)
+    account = int(engine.export_state().positions.account_id[0]) if table == "lots" else 1
+    assume(table != "lots" or engine._book.lots.quantity_bp[0] != 0)
     for symbol in range(1, 5):
         engine.apply_price(symbol, 20_000_000 + symbol, twin.now_ms)
     engine.apply_cash(account, 1)

@@ -36,11 +36,11 @@ def test_a_corrupted_account_is_counted_and_flagged_and_stops_nobody(floor: Floo
     assert 1 == floor.engine.identity_violation_count
 
 
-@pytest.mark.parametrize("column", ["basis_cents", "valued_basis_cents"])
-def test_a_corrupted_basis_is_counted_and_flagged(floor: Floor, column: str) -> None:
+@pytest.mark.parametrize(("table", "column"), [("lots", "basis_cents"), ("positions", "valued_basis_cents")])
+def test_a_corrupted_basis_is_counted_and_flagged(floor: Floor, table: str, column: str) -> None:
     floor.buy(ALICE, 10, 5_000)
     floor.tick()
-    getattr(floor.engine._book.positions, column)[0] += 1
+    getattr(getattr(floor.engine._book, table), column)[0] += 1
     floor.mark(5_100)
     assert Flag.IDENTITY_VIOLATED == floor.tick()[ALICE].flags
     assert 1 == floor.engine.identity_violation_count

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from evs_server.engine import pages
 from evs_server.engine.book import Book
 from evs_server.engine.index import IdIndex
-from evs_server.engine.tables import NO_ROW, Accounts, Positions, Symbols, Table
+from evs_server.engine.tables import NO_ROW, Accounts, Lots, Positions, Symbols, Table, lot_key, owner_of, symbol_of
 from tests.builders import int64
 
 GROWS_IN_PLACE = pytest.mark.skipif(not pages.GROW_IN_PLACE, reason="tables of this system move as they grow")
-KINDS = [Accounts, Positions, Symbols]
+KINDS = [Accounts, Lots, Positions, Symbols]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -37,7 +37,7 @@ def test_columns_keep_what_they_hold_when_a_table_grows(kind: type[Table]) -> No
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_column_is_where_kernels_look_for_it(kind: type[Table]) -> None:
     table = kind()
-    for name in ("symbol_id", "account_id", "quantity_bp"):
+    for name in ("symbol_id", "account_id", "quantity_bp", "valued_quantity_bp"):
         if hasattr(table, name):
             getattr(table, name)[7] = 42
             block, at = table.blocks.int64, kind.at(name)
@@ -49,6 +49,23 @@ def test_a_row_of_an_account_begins_where_the_processor_fetches() -> None:
     for _ in range(3):
         accounts.extend(1_000)
         assert [0, 0] == [accounts.blocks.int64.ctypes.data % 64, accounts.blocks.int64.strides[0] % 64]
+
+
+@pytest.mark.parametrize("row_count", [3, 70_000])
+def test_a_lot_lies_in_one_line_of_the_processors(row_count: int) -> None:
+    """A trade waits for one place of memory, not for two: while the table is small, and where it stays."""
+    lots = Lots()
+    lots.extend(row_count)
+    begins, row_bytes = lots.blocks.int64.ctypes.data, lots.blocks.int64.strides[0]
+    assert (0, 32) == (begins % 64, row_bytes)
+
+
+def test_a_key_tells_an_account_and_a_symbol() -> None:
+    """Of one position and of columns; that of a spare row has no account."""
+    key = lot_key(5_000_000, 7)
+    assert (5_000_000, 7) == (owner_of(key), symbol_of(key))
+    assert [key, lot_key(0, 7)] == lot_key(int64(5_000_000, 0), int64(7, 7)).tolist()
+    assert NO_ROW == owner_of(NO_ROW)
 
 
 def test_tables_beyond_a_size_grow_by_a_quarter() -> None:
@@ -64,11 +81,11 @@ def test_a_large_table_grows_where_it_is() -> None:
     """Nobody waits for millions of rows to be moved, and what kernels have in hand stays right."""
     table = Positions()
     table.extend(70_000)
-    table.quantity_bp[69_999] = 42
+    table.valued_quantity_bp[69_999] = 42
     blocks = table.blocks
     table.extend(200_000)
     assert blocks is table.blocks
-    assert (42, 270_000) == (table.quantity_bp[69_999], blocks.tally[0])
+    assert (42, 270_000) == (table.valued_quantity_bp[69_999], blocks.tally[0])
     assert 270_000 <= table.capacity == blocks.tally[1] < blocks.int64.shape[1]
 
 
@@ -83,9 +100,9 @@ def test_a_large_table_moves_where_the_system_promises_no_more_memory_than_it_ha
     monkeypatch.setattr(pages, "zeros", refuse)
     table = Positions()
     table.extend(70_000)
-    table.quantity_bp[69_999] = 42
+    table.valued_quantity_bp[69_999] = 42
     table.extend(200_000)
-    assert (42, 0, 270_000) == (table.quantity_bp[69_999], table.quantity_bp[70_000], table.capacity)
+    assert (42, 0, 270_000) == (table.valued_quantity_bp[69_999], table.valued_quantity_bp[70_000], table.capacity)
 
 
 @GROWS_IN_PLACE
