@@ -2,7 +2,12 @@
 From ids to rows, for kernels: open addressing in integer arrays. Pure.
 
 An ``IdIndex`` leads from the id of an account or symbol to its row. A position needs no id of its own: its index holds
-rows alone, and the row says whose it is and of what.
+rows, and the row says whose it is and of what. To look at a row is to wait for memory, so what bits a row leaves of an
+entry hold a *tag*: bits of what was mixed from account and symbol, other than those that chose the slot. Only where
+they are as wanted is the row worth looking at.
+
+A worked example: of 600,000 slots rows take 20 bits, and tags 12. Often the first slot has another position; once in
+4,096 times its tag is as wanted nevertheless, and its row is looked at in vain.
 """
 
 from typing import Final, NamedTuple
@@ -19,10 +24,12 @@ key_of: Final = helper(lot_key)
 key_owner: Final = helper(owner_of)
 key_symbol: Final = helper(symbol_of)
 _TAKEN_IN_EIGHT: Final = 5
-"""Of eight slots of positions so many may be taken: each wrong one is a look far away, each empty one is memory."""
+"""Of eight slots of positions so many may be taken: each wrong one is one more look, each empty one is memory."""
 _FIRST_SLOTS: Final = 64
-_AHEAD: Final = 128
-"""Slots that are asked for before the first of them is looked at: none waits for another."""
+_ALL_BITS: Final = 2**32 - 1
+"""Of an entry."""
+_AHEAD: Final = 32
+"""How many ids, or rows to be put into a new index, ahead of the one that is looked at a slot is asked for."""
 _MIX_ONE: Final = -7046029254386353131
 _MIX_OTHER: Final = -4417276706812531889
 """Odd and without pattern: ids that follow each other must not share slots."""
@@ -70,11 +77,11 @@ class Slots(NamedTuple):
     A ``PositionIndex`` as kernels take it.
 
     Attributes:
-        row: A row plus 1, or 0 if empty.
-        tally: How many are taken, as an array of one.
+        entry: A tag in the upper bits and a row plus 1 in the lower, all 32 in use; or 0 if empty.
+        tally: How many are taken; and how many bits of an entry are the row's.
     """
 
-    row: Int32Array
+    entry: Int32Array
     tally: Int64Array
 
 
@@ -91,7 +98,7 @@ class PositionIndex:
     """
 
     def __init__(self) -> None:
-        self.slots = Slots(np.zeros(_FIRST_SLOTS, np.int32), np.zeros(1, np.int64))
+        self.slots = Slots(np.zeros(_FIRST_SLOTS, np.int32), np.array([0, _FIRST_SLOTS.bit_length()], np.int64))
 
     @property
     def count(self) -> int:
@@ -99,10 +106,14 @@ class PositionIndex:
         return self.slots.tally.item(0)
 
     def reserve(self, more_count: int, lot: Blocks) -> None:
-        """Have room for so many more positions."""
-        known, needed = self.slots, -(-8 * (self.count + more_count) // _TAKEN_IN_EIGHT)
-        if needed > len(known.row):
-            self.slots = Slots(np.zeros(max(needed, len(known.row) * 5 // 4), np.int32), np.zeros(1, np.int64))
+        """Have room for so many more positions, and for the number of any row that there is room for."""
+        known, needed = len(self.slots.entry), -(-8 * (self.count + more_count) // _TAKEN_IN_EIGHT)
+        row_count = int(lot.tally[1])
+        if needed > known or row_count >> self.slots.tally.item(1):
+            slot_count = max(needed, known * 5 // 4) if needed > known else known
+            # There are fewer rows than slots, but for spare ones: mostly the bits will do until it grows again.
+            row_bits = max(slot_count, row_count).bit_length()
+            self.slots = Slots(np.zeros(slot_count, np.int32), np.array([0, row_bits], np.int64))
             _put_positions(self.slots, lot)
 
 
@@ -121,13 +132,13 @@ def find_id(slot: Int64Array, wanted: int) -> int:
 @helper
 def find_position(slots: Slots, lot: Blocks, account_row: int, symbol_row: int) -> int:
     """The row of a position, or ``NO_ROW``."""
-    at = _position_slot(account_row, symbol_row, len(slots.row))
     wanted = key_of(account_row, symbol_row)
-    while slots.row[at]:
-        row = slots.row[at] - 1
-        if lot.int64[row, KEY] == wanted:
-            return int(row)
-        at = at + 1 if at + 1 < len(slots.row) else 0
+    at, tag, tag_bits = _look_for(slots, account_row, symbol_row)
+    while slots.entry[at]:
+        row = _row_of(slots.entry[at], tag_bits)
+        if not (slots.entry[at] ^ tag) & tag_bits and lot.int64[row, KEY] == wanted:
+            return row
+        at = at + 1 if at + 1 < len(slots.entry) else 0
     return NO_ROW
 
 
@@ -140,36 +151,58 @@ def fetch_id(slot: Int64Array, wanted: int) -> None:
 @helper
 def fetch_position(slots: Slots, account_row: int, symbol_row: int) -> None:
     """Have the slot of a position fetched, before ``likely_position`` or ``find_position`` are asked for it."""
-    fetch_one(slots.row, _position_slot(account_row, symbol_row, len(slots.row)))
+    fetch_one(slots.entry, _position_slot(_mixed(account_row, symbol_row), len(slots.entry)))
 
 
 @helper
 def likely_position(slots: Slots, account_row: int, symbol_row: int) -> int:
-    """The first row that ``find_position`` looks at: mostly the right one; ``NO_ROW`` if there is none."""
-    return int(slots.row[_position_slot(account_row, symbol_row, len(slots.row))] - 1)
+    """The first row that ``find_position`` looks at: hardly ever another's; ``NO_ROW`` if there is none."""
+    at, tag, tag_bits = _look_for(slots, account_row, symbol_row)
+    while slots.entry[at]:
+        if not (slots.entry[at] ^ tag) & tag_bits:
+            return _row_of(slots.entry[at], tag_bits)
+        at = at + 1 if at + 1 < len(slots.entry) else 0
+    return NO_ROW
 
 
 @helper
 def is_full(slots: Slots) -> bool:
     """Whether one more position would make looking them up slow."""
-    return bool(8 * (slots.tally[0] + 1) > _TAKEN_IN_EIGHT * len(slots.row))
+    return bool(8 * (slots.tally[0] + 1) > _TAKEN_IN_EIGHT * len(slots.entry))
 
 
 @helper
 def put_position(slots: Slots, account_row: int, symbol_row: int, row: int) -> None:
     """Lead to a position that the index did not have."""
-    at = _position_slot(account_row, symbol_row, len(slots.row))
-    while slots.row[at]:
-        at = at + 1 if at + 1 < len(slots.row) else 0
-    slots.row[at] = row + 1
+    at, tag, tag_bits = _look_for(slots, account_row, symbol_row)
+    while slots.entry[at]:
+        at = at + 1 if at + 1 < len(slots.entry) else 0
+    slots.entry[at] = (tag & tag_bits) | (row + 1)
     slots.tally[0] += 1
 
 
 @helper
-def _position_slot(account_row: int, symbol_row: int, slot_count: int) -> int:
-    mixed = (np.int64(account_row) * _MIX_ONE) ^ (np.int64(symbol_row) * _MIX_OTHER)
+def _mixed(account_row: int, symbol_row: int) -> int:
+    return int((np.int64(account_row) * _MIX_ONE) ^ (np.int64(symbol_row) * _MIX_OTHER))
+
+
+@helper
+def _position_slot(mixed: int, slot_count: int) -> int:
     # Of 32 bits taken as a part of one, that part of all slots: any number of slots will do, and none lie idle.
-    return (((int(mixed) >> 29) & 0xFFFFFFFF) * slot_count) >> 32
+    return (((mixed >> 29) & _ALL_BITS) * slot_count) >> 32
+
+
+@helper
+def _look_for(slots: Slots, account_row: int, symbol_row: int) -> tuple[int, int, int]:
+    """The first slot of a position, the bits that its tag is among, and which of them are."""
+    mixed = _mixed(account_row, symbol_row)
+    # From bit 29 on they chose the slot: those below are moved to the top of an entry.
+    return _position_slot(mixed, len(slots.entry)), mixed << 3, _ALL_BITS & -(1 << slots.tally[1])
+
+
+@helper
+def _row_of(entry: int, tag_bits: int) -> int:
+    return int((entry & (_ALL_BITS ^ tag_bits)) - 1)
 
 
 @helper
@@ -203,19 +236,19 @@ def _find_ids(slot: Int64Array, ids: Int64Array, out: Int64Array) -> None:
 
 @kernel(types.boolean(ID_SLOTS, INT64S))
 def _has_all(slot: Int64Array, ids: Int64Array) -> bool:
-    missing_count = 0
-    for start in range(0, len(ids), _AHEAD):
-        end = min(start + _AHEAD, len(ids))
-        for index in range(start, end):
-            fetch_id(slot, ids[index])
-        for index in range(start, end):
-            missing_count += find_id(slot, ids[index]) == NO_ROW
+    missing_count, last = 0, len(ids) - 1
+    for index in range(len(ids)):
+        fetch_id(slot, ids[min(index + _AHEAD, last)])
+        missing_count += find_id(slot, ids[index]) == NO_ROW
     return missing_count == 0
 
 
 @kernel(types.void(SLOTS, BLOCKS))
 def _put_positions(slots: Slots, lot: Blocks) -> None:
-    for row in range(lot.tally[0]):
+    count = lot.tally[0]
+    for row in range(count):
+        soon = lot.int64[min(row + _AHEAD, count - 1), KEY]
+        fetch_position(slots, key_owner(soon), key_symbol(soon))
         key = lot.int64[row, KEY]
         if key != NO_ROW:
             put_position(slots, key_owner(key), key_symbol(key), row)

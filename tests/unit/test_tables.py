@@ -169,6 +169,36 @@ def test_positions_are_found_from_all_sides(places: list[tuple[int, int]], cut: 
         assert held == book.position_rows_of_symbol(symbol_row).tolist()
 
 
+@pytest.mark.parametrize(("account_count", "symbol_count"), [(4_000, 5), (5, 2_000)])
+def test_every_position_is_found_after_each_growth(account_count: int, symbol_count: int) -> None:
+    """However many rows are spare: where few hold a symbol, there are more rows than slots of the index."""
+    book = a_book(account_count, symbol_count)
+    owner, symbol = np.divmod(np.random.default_rng(1).permutation(account_count * symbol_count), symbol_count)
+    rows: list[int] = []
+    slot_counts = set()
+    for first in range(0, len(owner), 500):
+        rows += book.add_positions(owner[first : first + 500], symbol[first : first + 500]).tolist()
+        slot_counts.add(len(book.position_index.slots.entry))
+    places = zip(owner.tolist(), symbol.tolist(), strict=True)
+    assert rows == [book.position_row(*place) for place in places]
+    assert NO_ROW == book.position_row(account_count, symbol_count)
+    assert len(slot_counts) > 5
+
+
+def test_the_number_of_a_row_fits_beside_its_tag() -> None:
+    """Room for more rows is room in the entries of the index, too, though it need not have more slots."""
+    book = a_book(2, 1)
+    known = book.add_position(0, 0)
+    slot_count = len(book.position_index.slots.entry)
+    book.expect_positions(int64(*[0] * 30))
+    book.lots.reserve(1_000_000)
+    book.positions.reserve(1_000_000)
+    book.position_index.reserve(1, book.lots.blocks)
+    assert slot_count == len(book.position_index.slots.entry)
+    assert book.lots.capacity < 1 << book.position_index.slots.tally.item(1)
+    assert (known, known + 4) == (book.position_row(0, 0), book.add_position(1, 0))
+
+
 def test_holders_of_a_symbol_lie_together() -> None:
     """Two symbols in turn, a thousand holders each: few leaps, and few rows to spare."""
     book = a_book(1_000, 2)
