@@ -30,11 +30,11 @@ def apply_trade(handle: Int64Array, leg: tuple[int, ...], now_ms: int, moves_mar
     """
     tables, _, marked = read(handle)
     account_id, symbol_id, side, quantity_bp, price_cents, fee_cents = leg
-    rows = look_up(account_id, symbol_id, fee_cents, tables)
-    if rows[0] == NO_ROW:
+    account_row, symbol_row = look_up(account_id, symbol_id, fee_cents, tables)
+    if account_row == NO_ROW:
         return False
     fill = (side, quantity_bp, price_cents, fee_cents)
-    return bool(apply_plain_trade(fill, rows, now_ms, moves_marks, tables, marked))
+    return bool(apply_plain_trade(fill, (account_row, symbol_row, NO_ROW), now_ms, moves_marks, tables, marked))
 
 
 @kernel(types.boolean(HANDLE, *[types.int64] * 3))

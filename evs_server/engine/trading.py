@@ -9,8 +9,8 @@ refused, and why, is decided in one place; the kernel has only to be sure of wha
 It is sure by looking at magnitudes before it multiplies: no product of its own can wrap, and what it leaves behind is
 quiet. Its bounds are a little narrower than those of ``bounds``, never wider; what lies between takes the exact way.
 
-A worked example: an account with 1,000,000 cents buys 100 shares at 5,000. 100 whole shares and a rest are less than
-2^38 // 5,000, so their notional is below 2^38 cents; cash 500,000 and basis 500,000 are quiet. Nothing more is asked.
+A worked example: an account with 1,000,000 cents buys 100 shares at 5,000. One share more, in place of a rest, would be
+505,000 cents, which is less than 2^38; cash 500,000 and basis 500,000 are quiet. Nothing more is asked.
 """
 
 from typing import Final, NamedTuple
@@ -30,6 +30,7 @@ from evs_server.engine.index import (
     fetch_position,
     find_id,
     find_position,
+    key_of,
     likely_position,
 )
 from evs_server.engine.rowset import put
@@ -65,8 +66,12 @@ _LAST_TRADE: Final = int(MarkSource.LAST_TRADE)
 _AHEAD: Final = 128
 """Events whose rows are looked up, and fetched, before the first of them is applied; none waits for another."""
 _SAFE_FACTOR: Final = 2**24
+_FACTOR_MAX: Final = 2**31
+"""Shares, and cents a share, that are multiplied without more ado: two billion, or 21 million dollars."""
 _PRODUCT_MAX: Final = 2**62
 
+assert _FACTOR_MAX**2 <= _PRODUCT_MAX
+assert _FACTOR_MAX * BP_PER_SHARE <= QUANTITY_BP_MAX, "what is multiplied without more ado is a quantity in bounds"
 assert _SAFE_FACTOR * QUIET_POSITION_CENTS <= _PRODUCT_MAX, "closing so few bp of a quiet position needs no division"
 
 
@@ -106,7 +111,7 @@ def apply_trades(
         Index of that first one; the length of the run if there is none.
     """
     trades = Trades(run.account_id, run.symbol_id, run.side, run.quantity_bp, run.price_cents, run.fee_cents)
-    ahead = np.empty((_AHEAD, 2), np.int64)
+    ahead = np.empty((_AHEAD, 3), np.int64)
     given = _NONE_APART if apart is None else apart
     return _apply_trades(trades, given, first, now_ms, moves_marks, changes.handle(), ahead)
 
@@ -134,10 +139,18 @@ def are_plain(book: Book, account_id: Int64Array) -> bool:
 
 
 @helper
-def _is_plain_price(symbol: Blocks, symbol_row: int, quiet_shares: int) -> bool:
-    """Whether a price leaves every holder quiet that holds fewer whole shares than are quiet at it."""
-    largest_shares = symbol.int64[_QUANTITY_MAX, symbol_row] // BP_PER_SHARE
-    return not symbol.flag[_SYMBOL_LOUD, symbol_row] and largest_shares < quiet_shares
+def _is_quiet_at(quantity_bp: int, price_cents: int) -> bool:
+    """Whether a quantity is worth what a quiet position may be, at a price or at none (0); no if that might wrap."""
+    shares_or_more = abs(quantity_bp) // BP_PER_SHARE + 1
+    return max(shares_or_more, price_cents) <= _FACTOR_MAX and shares_or_more * price_cents <= QUIET_POSITION_CENTS
+
+
+@helper
+def _is_plain_price(symbol: Blocks, symbol_row: int, price_cents: int) -> bool:
+    """Whether a price leaves every holder quiet, as far as its quantity goes."""
+    return not symbol.flag[_SYMBOL_LOUD, symbol_row] and _is_quiet_at(
+        symbol.int64[_QUANTITY_MAX, symbol_row], price_cents
+    )
 
 
 @helper
@@ -189,19 +202,12 @@ def _is_quiet_account(
 
 
 @helper
-def _is_quiet_lot(quantity_bp: int, basis_cents: int, realized_cents: int, quiet_shares: int) -> bool:
+def _is_quiet_lot(quantity_bp: int, basis_cents: int, realized_cents: int, mark_cents: int) -> bool:
     return (
         abs(basis_cents) < QUIET_POSITION_CENTS
         and abs(realized_cents) < QUIET_MONEY_CENTS
-        and abs(quantity_bp) <= QUANTITY_BP_MAX
-        and abs(quantity_bp) // BP_PER_SHARE < quiet_shares
+        and _is_quiet_at(quantity_bp, mark_cents)
     )
-
-
-@helper
-def _quiet_shares(price_cents: int) -> int:
-    """At a price, or at none, how many whole shares are too many for a quiet position."""
-    return QUIET_POSITION_CENTS // price_cents if price_cents else QUANTITY_BP_MAX
 
 
 @helper
@@ -213,7 +219,7 @@ def _new_row(tables: Tables, account_row: int, symbol_row: int) -> int:
 
 @helper
 def apply_plain_trade(
-    fill: tuple[int, int, int, int], rows: tuple[int, int], now_ms: int, moves_marks: bool, tables: Tables,
+    fill: tuple[int, int, int, int], rows: tuple[int, int, int], now_ms: int, moves_marks: bool, tables: Tables,
     marked: Marked,
 ) -> bool:  # fmt: skip
     """
@@ -221,18 +227,16 @@ def apply_plain_trade(
 
     Args:
         fill: Side, quantity, price and fee.
-        rows: Of the account and of the symbol.
+        rows: Of the account and of the symbol, and the one that is likely to be the position's, or ``NO_ROW``.
     """
     side, size_bp, price, fee = fill
-    account_row, symbol_row = rows
+    account_row, symbol_row, row = rows
     account, lot, symbol = tables.account, tables.lot, tables.symbol
-    shares_at_price = _quiet_shares(price)
-    if size_bp // BP_PER_SHARE >= shares_at_price:
-        return False
     makes_mark = moves_marks and symbol.int64[_SOURCE, symbol_row] != _MARK
-    if makes_mark and not _is_plain_price(symbol, symbol_row, shares_at_price):
+    if not _is_quiet_at(size_bp, price) or (makes_mark and not _is_plain_price(symbol, symbol_row, price)):
         return False
-    row = find_position(tables.slots, lot, account_row, symbol_row)
+    if row == NO_ROW or lot.int64[row, KEY] != key_of(account_row, symbol_row):
+        row = find_position(tables.slots, lot, account_row, symbol_row)
     held, basis, realized = 0, 0, 0
     if row != NO_ROW:
         held, basis, realized = lot.int64[row, _QUANTITY], lot.int64[row, _BASIS], lot.int64[row, _REALIZED]
@@ -242,10 +246,10 @@ def apply_plain_trade(
     cash = account.int64[account_row, _CASH] - notional - fee
     account_realized = account.int64[account_row, _ACCOUNT_REALIZED] + gained - fee
     realized += gained - fee
-    shares_at_mark = shares_at_price if makes_mark else _quiet_shares(symbol.int64[_PRICE, symbol_row])
+    mark = price if makes_mark else symbol.int64[_PRICE, symbol_row]
     if not _is_quiet_account(account, account_row, cash, account.int64[account_row, _NET_FLOW], account_realized):
         return False
-    if not _is_quiet_lot(held, basis, realized, shares_at_mark):
+    if not _is_quiet_lot(held, basis, realized, mark):
         return False
     if row == NO_ROW:
         row = _new_row(tables, account_row, symbol_row)
@@ -280,12 +284,13 @@ def look_up(account_id: int, symbol_id: int, fee_cents: int, tables: Tables) -> 
 
 
 @helper
-def _fetch(tables: Tables, account_row: int, symbol_row: int) -> None:
-    """Fetch what a trade needs of its account, and of the position that is most likely its own."""
+def _fetch(tables: Tables, account_row: int, symbol_row: int) -> int:
+    """Fetch what a trade needs of its account, and of the position that is most likely its own: the row of that."""
     fetch(tables.account.int64, account_row, 0)
     row = likely_position(tables.slots, account_row, symbol_row)
     if row != NO_ROW:
         fetch(tables.lot.int64, row, KEY)
+    return int(row)
 
 
 @kernel(types.int64(_TRADES, _FLAGS, types.int64, types.int64, types.boolean, HANDLE, types.int64[:, ::1]))
@@ -309,15 +314,15 @@ def _apply_trades(
                 fetch_position(tables.slots, account_row, symbol_row)
         for index in range(start, end):
             if ahead[index - start, 0] != NO_ROW:
-                _fetch(tables, ahead[index - start, 0], ahead[index - start, 1])
+                ahead[index - start, 2] = _fetch(tables, ahead[index - start, 0], ahead[index - start, 1])
         for index in range(start, end):
-            account_row, symbol_row = ahead[index - start, 0], ahead[index - start, 1]
-            if account_row == NO_ROW or (len(apart) and apart[index]):
+            rows = ahead[index - start, 0], ahead[index - start, 1], ahead[index - start, 2]
+            if rows[0] == NO_ROW or (len(apart) and apart[index]):
                 return index
             fill = (
                 trades.side[index], trades.quantity_bp[index], trades.price_cents[index], trades.fee_cents[index],
             )  # fmt: skip
-            if not apply_plain_trade(fill, (account_row, symbol_row), now_ms, moves_marks, tables, marked):
+            if not apply_plain_trade(fill, rows, now_ms, moves_marks, tables, marked):
                 return index
     return count
 
@@ -326,7 +331,7 @@ def _apply_trades(
 def apply_plain_price(symbol_id: int, price_cents: int, now_ms: int, tables: Tables, marked: Marked) -> bool:
     """Whether one price was plain, and is a mark; if it was not, nothing has changed."""
     symbol_row = find_id(tables.symbol_slot, symbol_id)
-    if symbol_row == NO_ROW or not _is_plain_price(tables.symbol, symbol_row, _quiet_shares(price_cents)):
+    if symbol_row == NO_ROW or not _is_plain_price(tables.symbol, symbol_row, price_cents):
         return False
     _set_mark(tables.symbol, marked, symbol_row, price_cents, _MARK, now_ms)
     return True
@@ -354,7 +359,7 @@ def _observe_prices(symbol_id: Int64Array, price_cents: Int64Array, first: int, 
             return index
         if tables.symbol.int64[_SOURCE, symbol_row] == _MARK:
             continue
-        if not _is_plain_price(tables.symbol, symbol_row, _quiet_shares(price)):
+        if not _is_plain_price(tables.symbol, symbol_row, price):
             return index
         _set_mark(tables.symbol, marked, symbol_row, price, _LAST_TRADE, now_ms)
     return len(symbol_id)

@@ -34,7 +34,7 @@ EDGE_PRICES = st.sampled_from([1, 10, 333, 10**6]) | st.builds(
 )
 EDGE_QUANTITIES = st.builds(
     lambda shares, off: min(max(shares * 10_000 + off, 1), QUANTITY_BP_MAX),
-    st.sampled_from([1, 1_677, QUIET_POSITION_CENTS // 333, QUIET_POSITION_CENTS // 10**6, 2**37, 2**38]),
+    st.sampled_from([1, 1_677, QUIET_POSITION_CENTS // 333, QUIET_POSITION_CENTS // 10**6, 2**31, 2**37, 2**38]),
     AROUND,
 )
 AMOUNTS = st.integers(1, 9) | st.sampled_from([-5, 1 - QUIET_MONEY_CENTS, QUIET_MONEY_CENTS, EXACT_MAX, -EXACT_MAX])
