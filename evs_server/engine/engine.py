@@ -163,13 +163,11 @@ class Engine(Events):
 
     def capture(self) -> EngineState:
         """What changed since the last capture; the rows hold what they hold now."""
-        return state.export(
-            self._book, self._meta, self._changes.dirty, self._changes.moved, self._changes.unsaved.drain()
-        )
+        return state.export(self._book, self._changes.handle(), self._meta, self._changes.unsaved.drain())
 
     def export_state(self) -> EngineState:
         """Everything; the next capture is not affected."""
-        return state.export(self._book, self._meta, self._changes.dirty, self._changes.moved, None)
+        return state.export(self._book, self._changes.handle(), self._meta, None)
 
     def latest_snapshots(self) -> SnapshotColumns:
         """Every account's newest snapshot."""

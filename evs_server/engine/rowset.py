@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 
 from evs_server.engine.compiled import INT64S, helper, kernel
-from evs_server.model import BoolArray, Int32Array, Int64Array
+from evs_server.model import Int32Array, Int64Array
 
 _BLOCK_ROWS: Final = 64 * 64
 """Rows under one word of the upper level."""
@@ -74,12 +74,6 @@ class RowSet:
             self.reserve(int(row.max()) + 1)
             _put_all(self.words, np.ascontiguousarray(row, np.int64))
 
-    def among(self, row: Int64Array) -> BoolArray:
-        """Of some rows that are in the table, whether each is in the set."""
-        found = np.zeros(len(row), np.bool_)
-        _look_up(self.words, row, found)
-        return found
-
     def rows(self) -> Int64Array:
         """The rows, ascending."""
         return self._listed(empty=False)
@@ -105,6 +99,12 @@ def put(words: Int64Array, row: int) -> None:
 
 
 @helper
+def is_in(words: Int64Array, row: int) -> bool:
+    """Whether a row that there is room for is in the set."""
+    return bool((words[row >> 6] >> (row & 63)) & 1)
+
+
+@helper
 def _lowest_bit(word: int) -> int:
     # The lowest bit times a de Bruijn sequence has other top six bits for each bit.
     product = (word & -word) * _DE_BRUIJN
@@ -123,14 +123,6 @@ def _bit_count(word: int) -> int:
 def _put_all(words: Int64Array, row: Int64Array) -> None:
     for index in range(len(row)):
         put(words, row[index])
-
-
-@kernel(types.void(INT64S, INT64S, types.boolean[::1]))
-def _look_up(words: Int64Array, row: Int64Array, found: BoolArray) -> None:
-    lower = len(words) // _BLOCK_WORDS * 64
-    for index in range(len(row)):
-        word = row[index] >> 6
-        found[index] = word < lower and (words[word] >> (row[index] & 63)) & 1 != 0
 
 
 @kernel(types.int64(INT64S))

@@ -5,13 +5,15 @@ Sums (an account's position value and unrealized) are not kept: they are made fr
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import astuple, fields
+from typing import TypeVar
 
 import numpy as np
 
 from evs_server.engine.book import Book
 from evs_server.engine.bounds import make_loud
-from evs_server.engine.rowset import RowSet
+from evs_server.engine.gathering import gather_accounts, gather_marks, gather_positions
 from evs_server.engine.tables import owner_of, symbol_of
 from evs_server.engine.valuation import position_values, sum_from_scratch
 from evs_server.engine.views import latest_columns
@@ -27,72 +29,38 @@ from evs_server.model import (
     SnapshotColumns,
 )
 
+C = TypeVar("C", bound=Columns)
+
 
 def export(
-    book: Book,
-    meta: EngineMeta,
-    dirty: RowSet,
-    moved: RowSet,
-    rows: tuple[Int64Array, Int64Array, Int64Array] | None,
+    book: Book, handle: Int64Array, meta: EngineMeta, rows: tuple[Int64Array, Int64Array, Int64Array] | None
 ) -> EngineState:
-    """Copies of some rows (accounts, positions, symbols) as they are now, or of all."""
-    a, p, s = rows or (np.arange(book.accounts.count), book.position_rows(), np.arange(book.symbols.count))
-    return EngineState(meta, _accounts(book, a, dirty), _positions(book, p), _marks(book, s, moved))
+    """
+    Copies of some rows as they are now, or of all.
 
-
-def _accounts(book: Book, row: Int64Array, dirty: RowSet) -> AccountColumns:
-    if not len(row):
-        return AccountColumns.empty()
-    accounts = book.accounts
-    return AccountColumns(
-        accounts.account_id[row],
-        accounts.cash_cents[row],
-        accounts.net_flow_cents[row],
-        accounts.realized_cents[row],
-        accounts.base_equity_cents[row],
-        accounts.base_net_flow_cents[row],
-        accounts.has_base[row].astype(np.int64),
-        _is_among(row, dirty),
+    Args:
+        handle: Of everything.
+        rows: Of accounts, positions and symbols; absent: all of them.
+    """
+    accounts, positions, symbols = rows or (
+        np.arange(book.accounts.count), book.position_rows(), np.arange(book.symbols.count),
+    )  # fmt: skip
+    return EngineState(
+        meta,
+        _gathered(AccountColumns, gather_accounts, handle, accounts),
+        _gathered(PositionColumns, gather_positions, handle, positions),
+        _gathered(MarkColumns, gather_marks, handle, symbols),
     )
 
 
-def _positions(book: Book, row: Int64Array) -> PositionColumns:
+def _gathered(
+    kind: type[C], gather: Callable[[Int64Array, Int64Array, Int64Array], None], handle: Int64Array, row: Int64Array
+) -> C:
     if not len(row):
-        return PositionColumns.empty()
-    lots, positions = book.lots, book.positions
-    key = lots.key[row]
-    return PositionColumns(
-        book.accounts.account_id[owner_of(key)],
-        book.symbols.symbol_id[symbol_of(key)],
-        lots.quantity_bp[row],
-        lots.basis_cents[row],
-        lots.realized_cents[row],
-        positions.valued_quantity_bp[row],
-        positions.valued_basis_cents[row],
-        positions.valued_realized_cents[row],
-        positions.updated_ms[row],
-        positions.listed[row].astype(np.int64),
-    )
-
-
-def _marks(book: Book, row: Int64Array, moved: RowSet) -> MarkColumns:
-    if not len(row):
-        return MarkColumns.empty()
-    symbols = book.symbols
-    return MarkColumns(
-        symbols.symbol_id[row],
-        symbols.price_cents[row],
-        symbols.source[row],
-        symbols.mark_time_ms[row],
-        symbols.valued_price_cents[row],
-        symbols.valued_source[row],
-        symbols.valued_time_ms[row],
-        _is_among(row, moved),
-    )
-
-
-def _is_among(row: Int64Array, marked: RowSet) -> Int64Array:
-    return marked.among(row).astype(np.int64)
+        return kind.empty()
+    columns = np.empty((len(fields(kind)), len(row)), np.int64)
+    gather(handle, row, columns)
+    return kind(*columns)
 
 
 def restore(
