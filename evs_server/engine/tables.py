@@ -158,7 +158,9 @@ class Table:
         element, width = cls._element[hint], cls._width(hint)
         shape = (room, width) if cls.by_row else (width, room)
         if room > _SMALL and width and pages.GROW_IN_PLACE:
-            return pages.zeros(room * width, element).reshape(shape)
+            # In proportion to its elements, so that blocks, too, come to their next pages with other rows.
+            first = 0 if cls.by_row else pages.STAGGER_ROWS * np.dtype(element).itemsize // 8
+            return pages.zeros(room * width, element, first).reshape(shape)
         spare = _LINE_BYTES // np.dtype(element).itemsize if cls.by_row else 0
         block: npt.NDArray[Any] = np.zeros(width * room + spare, element)
         skipped = -block.ctypes.data % _LINE_BYTES // block.itemsize if spare else 0

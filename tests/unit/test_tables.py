@@ -17,20 +17,23 @@ from evs_server.engine.tables import NO_ROW, Accounts, Lots, Positions, Symbols,
 from tests.builders import int64
 
 GROWS_IN_PLACE = pytest.mark.skipif(not pages.GROW_IN_PLACE, reason="tables of this system move as they grow")
-KINDS = [Accounts, Lots, Positions, Symbols]
+KINDS: list[type[Table]] = [Accounts, Lots, Positions, Symbols]
+
+
+def columns_of(table: Table) -> list[npt.NDArray[Any]]:
+    return [value for value in vars(table).values() if isinstance(value, np.ndarray) and value.ndim == 1][1:]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_columns_keep_what_they_hold_when_a_table_grows(kind: type[Table]) -> None:
     """Each column is on its own, whether numbers lie by row or by column, and new rows are zeros."""
     table = kind()
-    columns = [name for name, value in vars(table).items() if isinstance(value, np.ndarray) and value.ndim == 1][1:]
     table.extend(3)
-    for salt, name in enumerate(columns):
-        getattr(table, name)[:3] = [salt % 2, 1, 0]
+    for salt, column in enumerate(columns_of(table)):
+        column[:3] = [salt % 2, 1, 0]
     table.extend(10_000)
-    for salt, name in enumerate(columns):
-        assert [salt % 2, 1, 0, 0] == getattr(table, name)[:4].tolist()
+    for salt, column in enumerate(columns_of(table)):
+        assert [salt % 2, 1, 0, 0] == column[:4].tolist()
     assert 10_003 == table.count <= table.capacity
 
 
@@ -92,7 +95,7 @@ def test_a_large_table_grows_where_it_is() -> None:
 def test_a_large_table_moves_where_the_system_promises_no_more_memory_than_it_has(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(count: int, element: type) -> npt.NDArray[Any]:
+    def refuse(count: int, element: type, _first: int) -> npt.NDArray[Any]:
         if count * np.dtype(element).itemsize > 2**30:
             raise OSError("[Errno 12] Cannot allocate memory")
         return np.zeros(count, element)
@@ -103,6 +106,19 @@ def test_a_large_table_moves_where_the_system_promises_no_more_memory_than_it_ha
     table.valued_quantity_bp[69_999] = 42
     table.extend(200_000)
     assert (42, 0, 270_000) == (table.valued_quantity_bp[69_999], table.valued_quantity_bp[70_000], table.capacity)
+
+
+@GROWS_IN_PLACE
+def test_positions_come_to_new_pages_one_by_one() -> None:
+    """A huge page is cleared when it is first written to: a batch waits for one of them, not for one of each column."""
+    firsts: list[int] = []
+    for table in (Lots(), Positions()):
+        table.extend(70_000)
+        columns = [table.blocks.int64[:, 0]] if table.by_row else columns_of(table)
+        for column in columns:
+            begins, row_bytes = column.ctypes.data, column.strides[0]
+            firsts += range(-begins % 2**21 // row_bytes, 2**21, 2**21 // row_bytes)
+    assert np.diff(np.sort(firsts)).min() > 5_000
 
 
 @GROWS_IN_PLACE
