@@ -10,11 +10,13 @@ A worked example: of 600,000 slots rows take 20 bits, and tags 12. Often the fir
 4,096 times its tag is as wanted nevertheless, and its row is looked at in vain.
 """
 
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import numpy as np
 from numba import types
 
+from evs_server.engine import pages
 from evs_server.engine.compiled import INT64S, fetch, fetch_one, helper, kernel, tuple_of
 from evs_server.engine.tables import BLOCKS, NO_ROW, Blocks, Lots, lot_key, owner_of, symbol_of
 from evs_server.model import Int32Array, Int64Array
@@ -26,6 +28,9 @@ key_symbol: Final = helper(symbol_of)
 _TAKEN_IN_EIGHT: Final = 5
 """Of eight slots of positions so many may be taken: each wrong one is one more look, each empty one is memory."""
 _FIRST_SLOTS: Final = 64
+_SLOT_BYTES: Final = 4
+_LARGE: Final = 2**21 // _SLOT_BYTES
+"""Slots that fill a huge page: from here on there is address space for all that could ever be, as for large tables."""
 _ALL_BITS: Final = 2**32 - 1
 """Of an entry."""
 _AHEAD: Final = 32
@@ -98,7 +103,8 @@ class PositionIndex:
     """
 
     def __init__(self) -> None:
-        self.slots = Slots(np.zeros(_FIRST_SLOTS, np.int32), np.array([0, _FIRST_SLOTS.bit_length()], np.int64))
+        self._room: Int32Array = np.zeros(_FIRST_SLOTS, np.int32)
+        self.slots = Slots(self._room, np.array([0, _FIRST_SLOTS.bit_length()], np.int64))
 
     @property
     def count(self) -> int:
@@ -113,8 +119,23 @@ class PositionIndex:
             slot_count = max(needed, known * 5 // 4) if needed > known else known
             # There are fewer rows than slots, but for spare ones: mostly the bits will do until it grows again.
             row_bits = max(slot_count, row_count).bit_length()
-            self.slots = Slots(np.zeros(slot_count, np.int32), np.array([0, row_bits], np.int64))
+            self.slots = Slots(self._emptied(slot_count), np.array([0, row_bits], np.int64))
             _put_positions(self.slots, lot)
+
+    def _emptied(self, slot_count: int) -> Int32Array:
+        """So many empty slots, where the index lies if there is room: new memory costs more than to fill it."""
+        if slot_count > len(self._room):
+            self._room = _room_for(slot_count)
+        emptied = self._room[:slot_count]
+        emptied[:] = 0
+        return emptied
+
+
+def _room_for(slot_count: int) -> Int32Array:
+    if slot_count >= _LARGE and pages.GROW_IN_PLACE:
+        with suppress(OSError):  # a system that promises no memory it does not have
+            return pages.zeros(max(slot_count, pages.rows_in_memory(_SLOT_BYTES)), np.int32)
+    return np.zeros(slot_count, np.int32)
 
 
 @helper

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evs_server.engine import pages
+from evs_server.engine import index, pages
 from evs_server.engine.book import Book
 from evs_server.engine.index import IdIndex
 from evs_server.engine.tables import NO_ROW, Accounts, Lots, Positions, Symbols, Table, lot_key, owner_of, symbol_of
@@ -199,6 +199,20 @@ def test_every_position_is_found_after_each_growth(account_count: int, symbol_co
     assert rows == [book.position_row(*place) for place in places]
     assert NO_ROW == book.position_row(account_count, symbol_count)
     assert len(slot_counts) > 5
+
+
+@GROWS_IN_PLACE
+def test_a_large_index_grows_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was in it is put anew into memory that is there already."""
+    monkeypatch.setattr(index, "_LARGE", 1_000)
+    book = a_book(4_000, 1)
+    book.add_positions(np.arange(1_000), np.zeros(1_000, np.int64))
+    entry = book.position_index.slots.entry
+    book.add_positions(np.arange(1_000, 4_000), np.zeros(3_000, np.int64))
+    grown = book.position_index.slots.entry
+    assert grown.ctypes.data == entry.ctypes.data
+    assert len(grown) > len(entry)
+    assert list(range(4_000)) == [book.position_row(account, 0) for account in range(4_000)]
 
 
 def test_the_number_of_a_row_fits_beside_its_tag() -> None:
