@@ -1,8 +1,9 @@
 """
-Memory of large tables, and of the index of positions, which grow where they are: address space for as many rows as the
-machine's memory could hold.
-Only what has been written to is memory. To move a table of two million rows, as it grows, would hold up everyone for a
-tenth of a second, and have the system clear as many pages again. Calls the operating system.
+Memory of what grows where it is: address space for as much as the machine's memory could hold.
+
+Large tables do, and the index of positions. Only what has been written to is memory. To move a table of two
+million rows, as it grows, would hold up everyone for a tenth of a second, and have the system clear as many pages
+again. Calls the operating system.
 """
 
 import mmap
