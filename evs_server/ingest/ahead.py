@@ -1,14 +1,15 @@
 """
-A stream's messages, read one ahead, and how a stream waits for one of several things. Touches the event loop alone.
+A stream's messages, read ahead, and how a stream waits for one of several things. Touches the event loop alone.
 
 Lives here: waiting and reading. Not here: what a message is, and what becomes of it (``servicer``, ``gateway.stream``).
-Invariants: messages come out in the order in which they were sent; no more than one is kept, so that a sender is held
-up by whoever does not take them; what reading raises is raised when everything before it has been taken.
+Invariants: messages come out in the order in which they were sent; few are kept, so that a sender is held up by whoever
+does not take them; what reading raises is raised when everything before it has been taken.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import grpc
 
@@ -16,6 +17,9 @@ from evs_server.errors import EvsError
 from evs_server.rpc_status import end_process
 
 T = TypeVar("T")
+
+MESSAGES_MAX: Final = 2
+"""Of one stream, read and not taken: one that is there, and one whose coming the loop may yet have to notice."""
 
 
 class Awake:
@@ -41,7 +45,7 @@ class Awake:
 
 class Ahead(Generic[T]):
     """
-    The messages of one stream: while one of them is being applied and answered, the next is on its way.
+    The messages of one stream: while one of them is being applied and answered, the next are on their way.
 
     Args:
         messages: What is sent.
@@ -51,7 +55,7 @@ class Ahead(Generic[T]):
     def __init__(self, messages: AsyncIterator[T], awake: Awake) -> None:
         self._messages = messages
         self._awake = awake
-        self._come: list[T] = []
+        self._come: deque[T] = deque()
         self._taken = Awake()
         self._reading = awake.by(asyncio.ensure_future(self._read_all()))
 
@@ -68,7 +72,7 @@ class Ahead(Generic[T]):
         if not self._come:
             return None
         self._taken.wake()
-        return self._come.pop()
+        return self._come.popleft()
 
     def close(self) -> None:
         """Read nothing more."""
@@ -78,7 +82,7 @@ class Ahead(Generic[T]):
         async for message in self._messages:
             self._come.append(message)
             self._awake.wake()
-            while self._come:
+            while len(self._come) >= MESSAGES_MAX:
                 await self._taken.wait()
 
 

@@ -1,4 +1,4 @@
-"""Messages of a stream, read one ahead of whoever takes them."""
+"""Messages of a stream, read ahead of whoever takes them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from evs_server.errors import Malformed
-from evs_server.ingest.ahead import Ahead, Awake
+from evs_server.ingest.ahead import MESSAGES_MAX, Ahead, Awake
 from tests.serving import within_patience
 
 
@@ -47,14 +47,14 @@ async def test_messages_come_out_in_the_order_in_which_they_were_sent() -> None:
     assert ahead.is_over
 
 
-async def test_the_next_message_is_read_before_anybody_asks_for_it_and_no_more() -> None:
-    sent = Sent("a", "b", "c")
+async def test_messages_are_read_before_anybody_asks_for_them_but_few() -> None:
+    sent = Sent("a", "b", "c", "d")
     ahead = Ahead(aiter(sent), Awake())
     await settled()
-    assert 1 == sent.read_count
+    assert MESSAGES_MAX == sent.read_count
     assert "a" == ahead.take()
     await settled()
-    assert 2 == sent.read_count
+    assert MESSAGES_MAX + 1 == sent.read_count
     ahead.close()
 
 
@@ -76,10 +76,10 @@ async def test_what_cannot_be_read_is_told_when_all_before_it_is_taken() -> None
 
 
 async def test_a_stream_that_is_closed_reads_nothing_more() -> None:
-    sent = Sent("a", "b")
+    sent = Sent("a", "b", "c")
     ahead = Ahead(aiter(sent), Awake())
     await settled()
     ahead.close()
     ahead.take()
     await settled()
-    assert 1 == sent.read_count
+    assert MESSAGES_MAX == sent.read_count

@@ -1,0 +1,161 @@
+"""How the guard runs a sender's stream: answers are written while the method goes on, and nothing else changes."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import pytest
+
+from evs_server.access.guard import GuardedServer
+from evs_server.access.quota import Quota
+from evs_server.errors import InvalidRequest
+from tests.serving import SetClock, until, within_patience
+
+SERVICE = "evs.v1.EquityValuationService"
+Method = Callable[[Any, Any], Any]
+
+
+class Server:
+    """What the guard knows of a gRPC server."""
+
+    def __init__(self) -> None:
+        self.services: list[Any] = []
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        self.services += handlers
+
+
+class Details:
+    """What gRPC says of a call before it is served."""
+
+    invocation_metadata = ()
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+
+
+class Context:
+    """A caller that takes answers when it is let; what it was told, in order."""
+
+    def __init__(self) -> None:
+        self.takes = asyncio.Event()
+        self.told: list[str] = []
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
+    async def write(self, response: str, /) -> None:
+        await self.takes.wait()
+        self.told.append(response)
+
+    async def abort_with_status(self, status: Any) -> None:
+        self.told.append(status.code.name)
+        raise grpc.aio.AbortError
+
+
+async def no_requests() -> AsyncIterator[bytes]:
+    """A sender that has nothing to say."""
+    return
+    yield b""
+
+
+def served(method: str, behavior: Method) -> Method:
+    """A streaming method behind the guard, as gRPC calls it."""
+    server = Server()
+    guarded = GuardedServer(server, lambda _: True, None, Quota(SetClock()))  # type: ignore[arg-type]
+    handler: Any = grpc.stream_stream_rpc_method_handler(behavior)
+    guarded.add_registered_method_handlers(SERVICE, {method: handler})
+    [found] = [each.service(Details(f"/{SERVICE}/{method}")) for each in server.services]
+    run: Method = found.stream_stream
+    return run
+
+
+@pytest.mark.parametrize(("method", "made_count"), [("StreamEvents", 2), ("WatchEquity", 1)])
+async def test_a_senders_stream_goes_on_while_an_answer_is_written_and_a_readers_does_not(
+    method: str, made_count: int
+) -> None:
+    """Who follows values gets the newest there is when there is room for it, and none that was made before."""
+    made: list[str] = []
+
+    async def answers(_: Any, __: Any) -> AsyncIterator[str]:
+        for answer in ("a", "b", "c"):
+            made.append(answer)
+            yield answer
+
+    context = Context()
+    running = asyncio.ensure_future(served(method, answers)(no_requests(), context))
+    await until(lambda: len(made) >= made_count)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert (made_count, []) == (len(made), context.told)
+    context.takes.set()
+    await within_patience(running)
+    assert ["a", "b", "c"] == context.told
+
+
+async def test_what_ends_a_stream_is_told_after_every_answer_before_it() -> None:
+    async def answers(_: Any, __: Any) -> AsyncIterator[str]:
+        yield "a"
+        raise InvalidRequest("runs", "a run holds no events")
+
+    context = Context()
+    running = asyncio.ensure_future(served("StreamEvents", answers)(no_requests(), context))
+    await asyncio.sleep(0)
+    context.takes.set()
+    with pytest.raises(grpc.aio.AbortError):
+        await within_patience(running)
+    assert ["a", "INVALID_ARGUMENT"] == context.told
+
+
+async def test_a_caller_that_takes_nothing_does_not_keep_a_stream_from_ending() -> None:
+    """Its token has expired, or the server stops: its last answer is given up."""
+
+    async def answers(_: Any, __: Any) -> AsyncIterator[str]:
+        yield "a"
+        await asyncio.Event().wait()
+
+    context = Context()
+    running = asyncio.ensure_future(served("StreamEvents", answers)(no_requests(), context))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await within_patience(running)
+    assert [] == context.told
+
+
+async def test_of_an_answer_to_a_caller_that_has_left_nothing_is_said() -> None:
+    """Its stream is cancelled; that the last answer could not be written is nothing that somebody forgot to ask."""
+    said: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context["message"]))
+
+    async def answers(_: Any, __: Any) -> AsyncIterator[str]:
+        yield "a"
+        await asyncio.Event().wait()
+
+    class Left(Context):
+        async def write(self, _: str, /) -> None:
+            raise grpc.aio.InternalError("the call is over")
+
+    async def leave() -> None:
+        running = asyncio.ensure_future(served("StreamEvents", answers)(no_requests(), Left()))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running])
+        assert running.cancelled()
+
+    await leave()
+    gc.collect()
+    assert [] == said
+
+
+async def test_a_method_that_writes_by_itself_is_only_awaited() -> None:
+    async def writes(_: Any, context: Context) -> None:
+        await context.write("a")
+
+    context = Context()
+    context.takes.set()
+    await within_patience(served("StreamEvents", writes)(no_requests(), context))
+    assert ["a"] == context.told
