@@ -30,7 +30,7 @@ from bench.cluster_serving import a_cluster
 from bench.command import run
 from bench.harness import Result, Sample, play_async, result
 from bench.serving import an_exchange, evs
-from bench.stream import STREAM_EVENTS, Line, Sender, Shape
+from bench.stream import STREAM_EVENTS, Batches, Line, Shape
 from bench.yardsticks.bare_jetstream import BareLog, bare_log
 from evs_server.cluster.codec import encode_batch
 from evs_server.cluster.ports import Message
@@ -72,26 +72,26 @@ async def main(rounds: int = ROUNDS) -> list[Result]:
 
 
 async def _cases(worker_count: int, ours: Server, alone: Server, bare: BareLog, rounds: int) -> list[Result]:
-    name, sender, numbers = f"cluster/{worker_count}_shards", Sender(ours.line), itertools.count(1)
+    name, batches, numbers = f"cluster/{worker_count}_shards", Batches(), itertools.count(1)
     put_us: list[float] = []
 
     async def by_cluster(number: int) -> Sample:
-        return await ours.send(sender.messages(SHAPE, number))
+        return await ours.send(batches.of_round(SHAPE, number))
 
     async def by_one(number: int) -> Sample:
-        return await alone.send(sender.messages(SHAPE, number))
+        return await alone.send(batches.of_round(SHAPE, number))
 
     async def by_log(number: int) -> Sample:
-        batches = [
-            codec.decode_batch(pb.StreamEventsRequest.FromString(each)) for each in sender.messages(SHAPE, number)
+        decoded = [
+            codec.decode_batch(pb.StreamEventsRequest.FromString(each)) for each in batches.of_round(SHAPE, number)
         ]
-        entries = [_entries(batch, f"{next(numbers):032x}") for batch in batches]
+        entries = [_entries(batch, f"{next(numbers):032x}") for batch in decoded]
         goal = bare.fetched_count + sum(map(len, entries))
         began = time.perf_counter()
         await bare.put(entries)
         put_us.append(1e6 * (time.perf_counter() - began) / EVENTS)
         await bare.fetched(goal)
-        return Sample((time.perf_counter() - began) / EVENTS, batches[-1].first_sequence + len(batches[-1]) - 1)
+        return Sample((time.perf_counter() - began) / EVENTS, decoded[-1].first_sequence + len(decoded[-1]) - 1)
 
     against_one = await play_async(name, by_cluster, by_one, rounds=rounds)
     against_log = await play_async(name, by_cluster, by_log, rounds=rounds)

@@ -4,8 +4,9 @@ Events in batches over one stream, against a bare stream that merely decodes the
 EVS is ``evs serve`` with its database, in a process of its own; the yardstick is a bare ``grpc.aio`` server in another,
 which makes columns of what it gets and answers. Both get the same ready-made bytes from the same caller, with as many
 batches on their way at a time; what is timed is until the last batch is answered (*applied*), or until EVS says that
-the last event is committed (*durable*). *Columns* are runs as long as the batch; *rows* are runs of one event each, the
-worst that a sender can do.
+the last event is committed (*durable*). A round begins when all before it is durable: else PostgreSQL would be writing
+what the round before it had left, on one of the cores. *Columns* are runs as long as the batch; *rows* are runs of one
+event each, the worst that a sender can do.
 
 ``stream/decode`` is columns in batches of 1,000 to applied. ``stream/decode/in_process`` has decoding without any
 network as its yardstick, in this process: what no server can reach.
@@ -17,7 +18,7 @@ import itertools
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,19 +61,19 @@ SHAPES = (
     Shape(10, 1, 1_000), Shape(100, 1, 150), Shape(1_000, 1, 20),
 )  # fmt: skip
 HEADLINE = SHAPES[2]
-HEADLINE_FACTOR = 3
+HEADLINE_FACTOR = 2
 """How many times as many rounds it has: it is short, and one is not like the next."""
 
 
 async def main(rounds: int = ROUNDS) -> list[Result]:
     """Measure each shape, to applied and to durable; the results."""
-    async with _servers() as (lines, bare, durable):
+    async with _servers() as (sender, bare):
         results = [
-            await _case(shape, lines, bare, HEADLINE_FACTOR * rounds if shape is HEADLINE else rounds)
+            await _case(shape, sender, bare, HEADLINE_FACTOR * rounds if shape is HEADLINE else rounds)
             for shape in SHAPES
         ]
-        results += [await _case(shape, lines, bare, rounds, until_durable=durable) for shape in SHAPES]
-        results.append(await _against_decoding(HEADLINE, lines, rounds))
+        results += [await _case(shape, sender, bare, rounds, until_durable=True) for shape in SHAPES]
+        results.append(await _against_decoding(HEADLINE, sender, rounds))
     headline = results[SHAPES.index(HEADLINE)]
     return [replace(headline, name="stream/decode"), *results]
 
@@ -105,7 +106,7 @@ class Line:
 
 
 @contextlib.asynccontextmanager
-async def _servers() -> AsyncIterator[tuple["Sender", Line, Callable[[int], Any]]]:
+async def _servers() -> AsyncIterator[tuple["Sender", Line]]:
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         dsn = await stack.enter_async_context(an_exchange(folder, ACCOUNTS))
@@ -114,23 +115,17 @@ async def _servers() -> AsyncIterator[tuple["Sender", Line, Callable[[int], Any]
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(address))
         bare = await stack.enter_async_context(grpc.aio.insecure_channel(yardstick))
         stub: Any = evs_pb2_grpc.EquityValuationServiceStub(channel)
-
-        async def durable(sequence: int) -> None:
-            request = pb.GetIngestStateRequest(source="bench", wait_durable_sequence=sequence)
-            await stub.GetIngestState(request, timeout=DURABLE_SECONDS)
-
-        yield Sender(Line(channel, STREAM_EVENTS)), Line(bare, bare_stream.METHOD), durable
+        yield Sender(Line(channel, STREAM_EVENTS), stub), Line(bare, bare_stream.METHOD)
 
 
-class Sender:
-    """The line to EVS, and the numbering of what goes over it; each round's bytes are made once for both sides."""
+class Batches:
+    """Numbered events in batches; each round's bytes are made once for both sides."""
 
-    def __init__(self, line: Line) -> None:
-        self.line = line
+    def __init__(self) -> None:
         self._next_sequence = 1
         self._round: tuple[object, list[bytes]] = (None, [])
 
-    def messages(self, shape: Shape, number: int) -> list[bytes]:
+    def of_round(self, shape: Shape, number: int) -> list[bytes]:
         """The batches of a round."""
         if self._round[0] != (shape, number):
             self._round = ((shape, number), [self._batch(shape).SerializeToString() for _ in range(shape.batches)])
@@ -144,25 +139,46 @@ class Sender:
         return pb.StreamEventsRequest(source="bench", epoch=1, first_sequence=first, runs=runs)
 
 
-async def _case(
-    shape: Shape, sender: Sender, bare: Line, rounds: int, until_durable: Callable[[int], Any] | None = None
-) -> Result:
+class Sender:
+    """Who sends to EVS, and waits for what was sent."""
+
+    def __init__(self, line: Line, stub: Any) -> None:
+        self.batches = Batches()
+        self._line = line
+        self._stub = stub
+        self._applied = 0
+
+    async def send(self, messages: Iterable[bytes]) -> float:
+        """Seconds until every batch was answered."""
+        seconds, self._applied = await self._line.send(messages)
+        return seconds
+
+    async def durable(self) -> None:
+        """Return when all that was applied is committed."""
+        request = pb.GetIngestStateRequest(source="bench", wait_durable_sequence=self._applied)
+        await self._stub.GetIngestState(request, timeout=DURABLE_SECONDS)
+
+
+async def _case(shape: Shape, sender: Sender, bare: Line, rounds: int, *, until_durable: bool = False) -> Result:
     events = shape.batch * shape.batches
 
     async def ours(number: int) -> Sample:
-        messages = sender.messages(shape, number)
+        messages = sender.batches.of_round(shape, number)
+        await sender.durable()
         began = time.perf_counter()
-        seconds, applied = await sender.line.send(messages)
-        if until_durable is not None:
-            await until_durable(applied)
+        seconds = await sender.send(messages)
+        if until_durable:
+            await sender.durable()
             seconds = time.perf_counter() - began
         return Sample(seconds / events, events)
 
     async def yardstick(number: int) -> Sample:
-        seconds, decoded = await bare.send(sender.messages(shape, number))
+        messages = sender.batches.of_round(shape, number)
+        await sender.durable()
+        seconds, decoded = await bare.send(messages)
         return Sample(seconds / events, decoded)
 
-    goal = "applied" if until_durable is None else "durable"
+    goal = "durable" if until_durable else "applied"
     return await measure_async(
         f"stream/{shape.name}/{goal}", ours, yardstick, rounds=rounds, unit="us", note="per event; bare stream"
     )
@@ -172,11 +188,13 @@ async def _against_decoding(shape: Shape, sender: Sender, rounds: int) -> Result
     events = shape.batch * shape.batches
 
     async def ours(number: int) -> Sample:
-        seconds, _ = await sender.line.send(sender.messages(shape, number))
-        return Sample(seconds / events, events)
+        messages = sender.batches.of_round(shape, number)
+        await sender.durable()
+        return Sample(await sender.send(messages) / events, events)
 
     async def yardstick(number: int) -> Sample:
-        messages = sender.messages(shape, number)
+        messages = sender.batches.of_round(shape, number)
+        await sender.durable()
         began = time.perf_counter()
         decoded = sum(itertools.chain(map(bare_stream.decode, messages)))
         return Sample((time.perf_counter() - began) / events, decoded)
