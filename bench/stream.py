@@ -5,8 +5,9 @@ EVS is ``evs serve`` with its database, in a process of its own; the yardstick i
 which makes columns of what it gets and answers. Both get the same ready-made bytes from the same caller, with as many
 batches on their way at a time; what is timed is until the last batch is answered (*applied*), or until EVS says that
 the last event is committed (*durable*). A round begins when all before it is durable: else PostgreSQL would be writing
-what the round before it had left, on one of the cores. *Columns* are runs as long as the batch; *rows* are runs of one
-event each, the worst that a sender can do.
+what the round before it had left, on one of the cores. Every account has traded in every symbol before the first: what
+is measured is trading, a million positions wide, and not how tables grow. *Columns* are runs as long as the batch;
+*rows* are runs of one event each, the worst that a sender can do.
 
 ``stream/decode`` is columns in batches of 1,000 to applied. ``stream/decode/in_process`` has decoding without any
 network as its yardstick, in this process: what no server can reach.
@@ -18,7 +19,7 @@ import itertools
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from evs.v1 import evs_pb2 as pb
 from evs.v1 import evs_pb2_grpc
 
 from bench.command import run
-from bench.events import trades
+from bench.events import SYMBOLS, trades
 from bench.harness import Result, Sample, measure_async
 from bench.serving import an_exchange, evs, process
 from bench.yardsticks import bare_stream
@@ -115,7 +116,9 @@ async def _servers() -> AsyncIterator[tuple["Sender", Line]]:
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(address))
         bare = await stack.enter_async_context(grpc.aio.insecure_channel(yardstick))
         stub: Any = evs_pb2_grpc.EquityValuationServiceStub(channel)
-        yield Sender(Line(channel, STREAM_EVENTS), stub), Line(bare, bare_stream.METHOD)
+        sender = Sender(Line(channel, STREAM_EVENTS), stub)
+        await sender.send(sender.batches.that_open_positions())
+        yield sender, Line(bare, bare_stream.METHOD)
 
 
 class Batches:
@@ -124,6 +127,22 @@ class Batches:
     def __init__(self) -> None:
         self._next_sequence = 1
         self._round: tuple[object, list[bytes]] = (None, [])
+
+    def that_open_positions(self) -> Iterator[bytes]:
+        """A trade of every account in every symbol."""
+        for symbol in range(SYMBOLS):
+            first = self._next_sequence
+            self._next_sequence += ACCOUNTS
+            columns = pb.TradeColumns(
+                account_id=range(1, ACCOUNTS + 1),
+                symbol_id=[symbol] * ACCOUNTS,
+                side=[pb.TRADE_SIDE_BUY] * ACCOUNTS,
+                quantity_bp=[10_000] * ACCOUNTS,
+                price_cents=[1_000] * ACCOUNTS,
+                settlement_id=range(first, first + ACCOUNTS),
+            )
+            runs = [pb.EventRun(trades=columns)]
+            yield pb.StreamEventsRequest(source="bench", epoch=1, first_sequence=first, runs=runs).SerializeToString()
 
     def of_round(self, shape: Shape, number: int) -> list[bytes]:
         """The batches of a round."""

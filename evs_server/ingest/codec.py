@@ -178,8 +178,12 @@ class _Gathering:
         for count, fields, skipped in self.parts:
             stop = start + count
             for row, field in zip(numbers, fields, strict=False):
-                # By way of an array of its own, which the field can make of itself at once.
-                row[start:stop] = np.array(field)[skipped:] if len(field) > skipped else 0
+                if len(field) > skipped:
+                    # By way of an array of its own, which the field can make of itself at once.
+                    taken = np.array(field)
+                    row[start:stop] = taken[skipped:] if skipped else taken
+                else:
+                    row[start:stop] = 0
             start = stop
         return table
 
@@ -240,12 +244,14 @@ class _Stretch:
 
 
 def _check_lengths(form: _Form, fields: list[Any], count: int) -> None:
-    said = {
-        name: field if field or name not in form.optional else range(count)
-        for name, field in zip(form.names, fields, strict=True)
-    }
-    if any(len(field) != count for field in said.values()):
-        rules.check_lengths(form.kind, **said)
+    for name, field in zip(form.names, fields, strict=True):
+        length = len(field)
+        if length != count and (length or name not in form.optional):
+            said = {
+                each: column if column or each not in form.optional else range(count)
+                for each, column in zip(form.names, fields, strict=True)
+            }
+            rules.check_lengths(form.kind, **said)
 
 
 def _gathered(runs: Sequence[pb.EventRun]) -> list[_Stretch]:
@@ -268,10 +274,10 @@ def _gathered(runs: Sequence[pb.EventRun]) -> list[_Stretch]:
 
 
 def _batch(source: str, epoch: int, first_sequence: int, stretches: list[_Stretch]) -> Batch:
-    ready = {events: events.close() for events in dict.fromkeys(stretch.events for stretch in stretches)}
     if len(stretches) == 1:
-        [(run, digest, refusals)] = ready.values()
+        run, digest, refusals = stretches[0].events.close()
         return Batch(source, epoch, first_sequence, (run,), digest, refusals)
+    ready = {events: events.close() for events in dict.fromkeys(stretch.events for stretch in stretches)}
     runs: list[Run] = []
     digests: list[UInt64Array] = [np.empty(0, np.uint64)]
     refused: dict[int, RequestError] = {}
