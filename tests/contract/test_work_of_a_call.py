@@ -6,7 +6,7 @@ The way is that of a call of ``evs serve`` from its bytes to its answer, without
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from types import FrameType
 from typing import Any
 
@@ -17,10 +17,11 @@ from google.protobuf.message import Message
 
 from evs_server.access.guard import GuardedServer
 from evs_server.access.quota import Quota
+from evs_server.ingest import codec
 from evs_server.limits import TURN_ROWS
 from tests.builders import ALICE, BOB, KICK
 from tests.serving import Rooms, until
-from tests.wire import BUY, EM, a_batch, cash, numbered, ticks
+from tests.wire import BUY, EM, a_batch, cash, numbered, ticks, trades
 
 SERVICE = "/evs.v1.EquityValuationService/"
 TRADE = pb.OnTradeSettledRequest(account_id=ALICE, symbol_id=KICK, side=BUY, quantity_bp=10_000, price_cents=100)
@@ -67,13 +68,17 @@ async def rooms() -> AsyncIterator[Rooms]:
 
 def calls(method: Any, request: Message) -> int:
     """How many functions the interpreter calls to answer a request, which must not wait for anything."""
-    count, payload = 0, request.SerializeToString()
+    return functions(method(request.SerializeToString(), Context()))
+
+
+def functions(answering: Coroutine[Any, Any, Any]) -> int:
+    """How many functions the interpreter calls in a coroutine, which must not wait for anything."""
+    count = 0
 
     def note(_frame: FrameType, event: str, _what: object) -> None:
         nonlocal count
         count += event in {"call", "c_call"}
 
-    answering = method(payload, Context())
     before = sys.getprofile()
     sys.setprofile(note)
     try:
@@ -142,6 +147,23 @@ async def test_a_call_of_a_sender_that_numbers_its_events_costs_no_more_than_so_
         await asyncio.sleep(0)
     request_.ClearField("event_id")
     assert counted <= calls_max, counted
+
+
+async def test_a_batch_costs_no_more_than_so_many_functions_however_long_it_is(rooms: Rooms) -> None:
+    """From its bytes to what is answered, without gRPC; a few more where room for its digests is made."""
+
+    async def take(payload: bytes) -> None:
+        await rooms.gate.take(codec.decode_batch(pb.StreamEventsRequest.FromString(payload)))
+
+    counted: dict[int, int] = {}
+    first = 1
+    for size in (10, 10, 10, 1_000):
+        runs = [trades(*[(ALICE, KICK, BUY, 10_000, 100)] * size)]
+        request = pb.StreamEventsRequest(source=EM, epoch=1, first_sequence=first, runs=runs)
+        counted[size] = functions(take(request.SerializeToString()))
+        first += size
+    assert counted[10] <= 205, counted
+    assert counted[1_000] <= counted[10] + 10, counted
 
 
 async def test_a_tick_that_values_nobody_is_captured_with_what_comes_after_it(rooms: Rooms) -> None:
