@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from evs_server.cluster.ports import Entry, Message
 from evs_server.config import Settings, load
 from evs_server.errors import LogUnavailable, Superseded
 from evs_server.log import EmbeddedNats, Log, open_log
-from evs_server.log.embedded import Routes
-from tests.patience import PATIENCE_SECONDS
+from evs_server.log.embedded import Routes, _program
+from tests.patience import PATIENCE_SECONDS, eventually_true
 
 SOURCE = "em"
 JOURNAL = subjects.of_source(SOURCE)
@@ -25,6 +25,39 @@ JOURNAL = subjects.of_source(SOURCE)
 def settings_of(url: str, *, replicas: int = 1) -> Settings:
     """Settings that name a NATS."""
     return load(nats_url=url, nats_replicas=replicas)
+
+
+@asynccontextmanager
+async def a_nats_of(
+    configuration: str, directory: Path, port: int, env: Mapping[str, str] | None = None
+) -> AsyncIterator[None]:
+    """
+    A server with a configuration of its own, as long as the context.
+
+    Args:
+        directory: Where the file goes.
+        port: Where it is said to listen.
+        env: Its environment; absent: that of the test.
+    """
+    file = directory / "nats.conf"
+    file.write_text(configuration)
+    server = await asyncio.create_subprocess_exec(_program(), "-c", str(file), env=env)
+    try:
+        await eventually_true(lambda: _listens(port), "NATS listens")
+        yield
+    finally:
+        server.terminate()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await server.wait()
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 @asynccontextmanager

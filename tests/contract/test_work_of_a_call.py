@@ -6,7 +6,7 @@ The way is that of a call of ``evs serve`` from its bytes to its answer, without
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import FrameType
 from typing import Any
 
@@ -15,47 +15,15 @@ from evs.v1 import evs_pb2 as pb
 from evs.v1 import evs_pb2_grpc
 from google.protobuf.message import Message
 
-from evs_server.access.guard import GuardedServer
-from evs_server.access.quota import Quota
 from evs_server.ingest import codec
 from evs_server.limits import TURN_ROWS
 from tests.builders import ALICE, BOB, KICK
+from tests.guarded import Context, Server, guarded
 from tests.serving import Rooms, until
 from tests.wire import BUY, EM, a_batch, cash, numbered, ticks, trades
 
 SERVICE = "/evs.v1.EquityValuationService/"
 TRADE = pb.OnTradeSettledRequest(account_id=ALICE, symbol_id=KICK, side=BUY, quantity_bp=10_000, price_cents=100)
-
-
-class Server:
-    """What the guard knows of a gRPC server. Methods cannot be registered with it one by one: each would cost calls."""
-
-    def __init__(self) -> None:
-        self.services: list[Any] = []
-
-    def add_generic_rpc_handlers(self, handlers: Any) -> None:
-        self.services += handlers
-
-    def method(self, name: str) -> Any:
-        """What answers a method's calls."""
-        [handler] = [found for each in self.services if (found := each.service(Details(SERVICE + name))) is not None]
-        return handler.unary_unary
-
-
-class Details:
-    """What gRPC says of a call before it is served."""
-
-    invocation_metadata = ()
-
-    def __init__(self, method: str) -> None:
-        self.method = method
-
-
-class Context:
-    """What gRPC says of a call while it is served."""
-
-    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
-        return (("user-agent", "a sender"),)
 
 
 @pytest.fixture
@@ -90,12 +58,11 @@ def functions(answering: Coroutine[Any, Any, Any]) -> int:
     raise AssertionError("the call waits")
 
 
-def guarded_methods(rooms: Rooms) -> Server:
-    """The methods of a servicer as the guard hangs them into a server."""
+def guarded_methods(rooms: Rooms) -> Callable[[str], Any]:
+    """What answers the calls of a method, by its name, as the guard hangs it into a server."""
     server = Server()
-    guarded: Any = GuardedServer(server, lambda _: True, None, Quota(rooms.clock))  # type: ignore[arg-type]
-    evs_pb2_grpc.add_EquityValuationServiceServicer_to_server(rooms.servicer, guarded)
-    return server
+    evs_pb2_grpc.add_EquityValuationServiceServicer_to_server(rooms.servicer, guarded(server, rooms.clock))
+    return lambda name: server.handler(SERVICE + name).unary_unary
 
 
 @pytest.mark.parametrize(
@@ -109,7 +76,7 @@ def guarded_methods(rooms: Rooms) -> Server:
 async def test_a_call_costs_no_more_than_so_many_functions(
     rooms: Rooms, calls_max: int, name: str, request_: Message
 ) -> None:
-    method = guarded_methods(rooms).method(name)
+    method = guarded_methods(rooms)(name)
     for _ in range(3):  # what the first calls make once for all does not count
         calls(method, request_)
         await asyncio.sleep(0)
@@ -119,10 +86,10 @@ async def test_a_call_costs_no_more_than_so_many_functions(
 
 async def test_a_tick_that_values_an_account_costs_no_more_than_so_many_functions(rooms: Rooms) -> None:
     """Not that of its capture, which comes after the answer."""
-    server = guarded_methods(rooms)
+    method = guarded_methods(rooms)
     for tick in range(1, 5):
-        calls(server.method("OnTradeSettled"), TRADE)
-        counted = calls(server.method("OnTickComplete"), pb.OnTickCompleteRequest(tick_id=tick))
+        calls(method("OnTradeSettled"), TRADE)
+        counted = calls(method("OnTickComplete"), pb.OnTickCompleteRequest(tick_id=tick))
         await asyncio.sleep(0)
     assert counted <= 100, counted
 
@@ -140,7 +107,7 @@ async def test_a_call_of_a_sender_that_numbers_its_events_costs_no_more_than_so_
     rooms: Rooms, calls_max: int, name: str, request_: Any
 ) -> None:
     """A flow takes the way of a batch: whether its account is to be read first has to be asked."""
-    method = guarded_methods(rooms).method(name)
+    method = guarded_methods(rooms)(name)
     for number in range(1, 5):
         request_.event_id.CopyFrom(numbered(number))
         counted = calls(method, request_)

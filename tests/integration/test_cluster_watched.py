@@ -16,11 +16,9 @@ from evs.v1 import evs_pb2_grpc
 
 from evs_server.config import load
 from evs_server.gateway.app import Gateway
-from evs_server.log.embedded import _program
 from evs_server.shard.app import ShardProcess
 from tests.integration.running import exchange_at
-from tests.nats import free_ports
-from tests.patience import PATIENCE_SECONDS, eventually_true
+from tests.nats import a_nats_of, free_ports
 from tests.serving import within_patience
 from tests.watching import Numbers, moved, names, numbers, value
 from tests.wire import BUY, SELL, cash, prices, ticks, trades
@@ -37,26 +35,9 @@ async def a_nats_as_deployed(directory: Path) -> AsyncIterator[int]:
     given = (ROOT / "deploy" / "nats" / "single.conf").read_text()
     ours = given.replace("/data", str(directory / "streams")).replace('"0.0.0.0:4222"', f'"127.0.0.1:{port}"')
     assert ours.count(str(port)) == 1
-    (directory / "nats.conf").write_text(re.sub(r"^http:.*$", "", ours, flags=re.MULTILINE))
     (directory / "users.conf").write_text((ROOT / "deploy" / "nats" / "users.conf").read_text())
-    server = await asyncio.create_subprocess_exec(_program(), "-c", str(directory / "nats.conf"), env=PASSWORDS)
-    try:
-        await eventually_true(lambda: _listens(port), "NATS listens")
+    async with a_nats_of(re.sub(r"^http:.*$", "", ours, flags=re.MULTILINE), directory, port, PASSWORDS):
         yield port
-    finally:
-        server.terminate()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await server.wait()
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    await writer.wait_closed()
-    return True
 
 
 @asynccontextmanager

@@ -1,6 +1,5 @@
 """The way to the log encrypted: by an authority of one's own, and in plain text never by mistake."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,9 +10,7 @@ from evs_server.authority import Authority
 from evs_server.config import load
 from evs_server.errors import ConfigError
 from evs_server.log import EmbeddedNats, open_log
-from evs_server.log.embedded import _program
-from tests.nats import free_ports, journal
-from tests.patience import PATIENCE_SECONDS, eventually_true
+from tests.nats import a_nats_of, free_ports, journal
 
 SERVER = """
 listen: "127.0.0.1:{port}"
@@ -35,24 +32,8 @@ async def a_nats_with_tls(directory: Path, authority: Authority, *names: str) ->
     [port] = free_ports(1)
     certificate, key = authority.sign_server(list(names), 1)
     given = SERVER.format(port=port, directory=directory, certificate=certificate, key=key)
-    (directory / "nats.conf").write_text(given)
-    server = await asyncio.create_subprocess_exec(_program(), "-c", str(directory / "nats.conf"))
-    try:
-        await eventually_true(lambda: _listens(port), "NATS listens")
+    async with a_nats_of(given, directory, port):
         yield port
-    finally:
-        server.terminate()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await server.wait()
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
 
 
 async def test_a_log_is_kept_by_a_nats_whose_authority_is_named(tmp_path: Path, authority: Authority) -> None:

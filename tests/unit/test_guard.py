@@ -8,43 +8,20 @@ from typing import Any
 import grpc
 import pytest
 
-from evs_server.access.guard import GuardedServer
-from evs_server.access.quota import Quota
 from evs_server.errors import InvalidRequest
+from tests.guarded import Context, Server, guarded
 from tests.serving import SetClock, until, within_patience
 
 SERVICE = "evs.v1.EquityValuationService"
 Method = Callable[[Any, Any], Any]
 
 
-class Server:
-    """What the guard knows of a gRPC server."""
-
-    def __init__(self) -> None:
-        self.services: list[Any] = []
-
-    def add_generic_rpc_handlers(self, handlers: Any) -> None:
-        self.services += handlers
-
-
-class Details:
-    """What gRPC says of a call before it is served."""
-
-    invocation_metadata = ()
-
-    def __init__(self, method: str) -> None:
-        self.method = method
-
-
-class Context:
+class Caller(Context):
     """A caller that takes answers when it is let; what it was told, in order."""
 
     def __init__(self) -> None:
         self.takes = asyncio.Event()
         self.told: list[str] = []
-
-    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
-        return ()
 
     async def write(self, response: str, /) -> None:
         await self.takes.wait()
@@ -64,11 +41,9 @@ async def no_requests() -> AsyncIterator[bytes]:
 def served(method: str, behavior: Method) -> Method:
     """A streaming method behind the guard, as gRPC calls it."""
     server = Server()
-    guarded = GuardedServer(server, lambda _: True, None, Quota(SetClock()))  # type: ignore[arg-type]
     handler: Any = grpc.stream_stream_rpc_method_handler(behavior)
-    guarded.add_registered_method_handlers(SERVICE, {method: handler})
-    [found] = [each.service(Details(f"/{SERVICE}/{method}")) for each in server.services]
-    run: Method = found.stream_stream
+    guarded(server, SetClock()).add_registered_method_handlers(SERVICE, {method: handler})
+    run: Method = server.handler(f"/{SERVICE}/{method}").stream_stream
     return run
 
 
@@ -84,7 +59,7 @@ async def test_a_senders_stream_goes_on_while_an_answer_is_written_and_a_readers
             made.append(answer)
             yield answer
 
-    context = Context()
+    context = Caller()
     running = asyncio.ensure_future(served(method, answers)(no_requests(), context))
     await until(lambda: len(made) >= made_count)
     for _ in range(10):
@@ -100,7 +75,7 @@ async def test_what_ends_a_stream_is_told_after_every_answer_before_it() -> None
         yield "a"
         raise InvalidRequest("runs", "a run holds no events")
 
-    context = Context()
+    context = Caller()
     running = asyncio.ensure_future(served("StreamEvents", answers)(no_requests(), context))
     await asyncio.sleep(0)
     context.takes.set()
@@ -116,7 +91,7 @@ async def test_a_caller_that_takes_nothing_does_not_keep_a_stream_from_ending() 
         yield "a"
         await asyncio.Event().wait()
 
-    context = Context()
+    context = Caller()
     running = asyncio.ensure_future(served("StreamEvents", answers)(no_requests(), context))
     await asyncio.sleep(0)
     running.cancel()
@@ -134,7 +109,7 @@ async def test_of_an_answer_to_a_caller_that_has_left_nothing_is_said() -> None:
         yield "a"
         await asyncio.Event().wait()
 
-    class Left(Context):
+    class Left(Caller):
         async def write(self, _: str, /) -> None:
             raise grpc.aio.InternalError("the call is over")
 
@@ -152,10 +127,10 @@ async def test_of_an_answer_to_a_caller_that_has_left_nothing_is_said() -> None:
 
 
 async def test_a_method_that_writes_by_itself_is_only_awaited() -> None:
-    async def writes(_: Any, context: Context) -> None:
+    async def writes(_: Any, context: Caller) -> None:
         await context.write("a")
 
-    context = Context()
+    context = Caller()
     context.takes.set()
     await within_patience(served("StreamEvents", writes)(no_requests(), context))
     assert ["a"] == context.told

@@ -2,38 +2,25 @@
 
 import json
 import re
-import shutil
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-RUNBOOK = DEPLOY.parent / "docs" / "OPERATIONS.md"
-PROMTOOL = shutil.which("promtool")
+from tests.unit.alert_rules import DEPLOY, WITH_PROMTOOL, asked_promtool, is_in_runbook, rules_of, runbook
 
-RULES: list[dict[str, Any]] = [
-    rule
-    for group in yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text())["groups"]
-    for rule in group["rules"]
-]
+PAGE = "OPERATIONS.md"
+RULES = rules_of("alerts.yaml")
 NAMES = [rule["alert"] for rule in RULES]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=NAMES)
 def test_every_alert_leads_to_its_section_of_the_runbook(rule: dict[str, Any]) -> None:
     """Whoever is woken finds what to do."""
-    name = rule["alert"]
-    assert f"docs/OPERATIONS.md#{name.lower()}" == rule["annotations"]["runbook_url"]
-    section = re.search(rf"^### {name}\n\n(.+?)(?=^##|\Z)", RUNBOOK.read_text(), re.MULTILINE | re.DOTALL)
-    assert section is not None
-    assert len(section[1].split()) > 20
+    assert is_in_runbook(rule, PAGE)
 
 
 def test_every_section_of_the_runbook_has_its_alert() -> None:
-    assert NAMES == re.findall(r"^### (Evs\w+)$", RUNBOOK.read_text(), re.MULTILINE)
+    assert NAMES == re.findall(r"^### (Evs\w+)$", runbook(PAGE), re.MULTILINE)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=NAMES)
@@ -57,7 +44,7 @@ def test_every_panel_says_what_it_shows_and_asks_something() -> None:
     assert len(places) == len(set(places))
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool, of Debian's package prometheus, is not here")
+@WITH_PROMTOOL
 @pytest.mark.parametrize(
     "arguments",
     [("check", "config", "prometheus.yaml"), ("test", "rules", "alerts.test.yaml")],
@@ -65,13 +52,5 @@ def test_every_panel_says_what_it_shows_and_asks_something() -> None:
 )
 def test_promtool_finds_nothing_wrong(arguments: tuple[str, ...]) -> None:
     """Prometheus reads the files, and each alert fires when it must, and only then."""
-    assert PROMTOOL is not None
-    outcome = subprocess.run(
-        [PROMTOOL, *arguments],
-        cwd=DEPLOY / "prometheus",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert 0 == outcome.returncode, outcome.stdout + outcome.stderr
+    status, said = asked_promtool(*arguments)
+    assert 0 == status, said
