@@ -94,20 +94,22 @@ def answers_with_status(method: Method) -> Method:
     return answered
 
 
-def ends_with_status(method: Method) -> Method:
-    """Decorate a servicer's streaming method (an async generator), likewise."""
+def while_serving(method: Method) -> Method:
+    """
+    Decorate a servicer's streaming method (an async generator): it asks the servicer's ``_lifecycle`` first.
+
+    Its errors are left to whoever writes what it yields (``access.guard``): told from here, a status would come while a
+    response is still being written, and gRPC would refuse to send it.
+    """
 
     @functools.wraps(method)
-    async def ended(self: Any, request: Any, context: Any) -> AsyncIterator[Any]:
-        try:
-            self._lifecycle.require_serving()
-            async with contextlib.aclosing(method(self, request, context)) as responses:
-                async for response in responses:
-                    yield response
-        except Exception as error:
-            await _tell(error, context, method.__qualname__)
+    async def asked(self: Any, request: Any, context: Any) -> AsyncIterator[Any]:
+        self._lifecycle.require_serving()
+        async with contextlib.aclosing(method(self, request, context)) as responses:
+            async for response in responses:
+                yield response
 
-    return ended
+    return asked
 
 
 def fails_with_status(behavior: Method, where: str) -> Method:

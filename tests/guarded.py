@@ -38,6 +38,6 @@ class Context:
         return (("user-agent", "a sender"),)
 
 
-def guarded(server: Server, clock: Clock) -> Any:
-    """What a servicer is added to, for its methods to get into a server; whoever calls may."""
-    return GuardedServer(server, lambda _: True, None, Quota(clock))  # type: ignore[arg-type]
+def guarded(server: Any, clock: Clock) -> Any:
+    """What a servicer is added to, for its methods to get into a server, or a ``Server``; whoever calls may."""
+    return GuardedServer(server, lambda _: True, None, Quota(clock))

@@ -33,6 +33,7 @@ from evs_server.model import Flush, SettledTrade, Side
 from evs_server.store.memory import ExchangeTrade, MemoryStore, Tables
 from evs_server.store.writer import Writer
 from tests.builders import NOON_MS, an_engine
+from tests.guarded import guarded
 from tests.patience import PATIENCE_SECONDS
 
 HEARTBEAT_SECONDS = 3_600.0
@@ -197,9 +198,9 @@ async def _a_server() -> grpc.aio.Server:
 
 @contextlib.asynccontextmanager
 async def served(rooms: Rooms, directory: Path, options: Any = None) -> AsyncIterator[Stub]:
-    """A stub of the rooms' methods, over a real server on the loop of the test."""
+    """A stub of the rooms' methods behind the guard, over a real server on the loop of the test."""
     server = grpc.aio.server()
-    evs_pb2_grpc.add_EquityValuationServiceServicer_to_server(rooms.servicer, server)
+    evs_pb2_grpc.add_EquityValuationServiceServicer_to_server(rooms.servicer, guarded(server, rooms.clock))
     address = f"unix:{directory}/evs.sock"
     server.add_insecure_port(address)
     await server.start()

@@ -304,7 +304,9 @@ async def _run(behavior: Behavior, request: Any, context: Any, *, goes_on: bool)
 
 
 async def _write_behind(responses: AsyncIterator[Any], context: Any) -> None:
-    # For gRPC to say that a message is written takes as long as to apply a batch of a thousand events.
+    # For gRPC to say that a message is written takes as long as to apply a batch of a thousand events. Were metadata to
+    # go with the first, a stream that ends meanwhile would send them again, and gRPC would refuse its status.
+    await context.send_initial_metadata(())
     writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     writing.set_result(None)
     try:

@@ -26,7 +26,7 @@ from evs_server.lookup import check_account_id
 from evs_server.performance.leaderboard import Leaderboard
 from evs_server.performance.names import Names
 from evs_server.performance.servicer import PerformanceServicer
-from evs_server.rpc_status import answers_with_status, ends_with_status
+from evs_server.rpc_status import answers_with_status, while_serving
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -51,7 +51,7 @@ class GatewayServicer(IngestServicer, FanoutServicer, PerformanceServicer):
         """Take what makes the ranking."""
         self._leaderboard, self._names = leaderboard, names
 
-    @ends_with_status
+    @while_serving
     def StreamEvents(
         self, request_iterator: AsyncIterator[pb.StreamEventsRequest], _: Context
     ) -> AsyncIterator[pb.StreamEventsResponse]:

@@ -18,7 +18,7 @@ from evs_server.ingest.ahead import Ahead, Awake
 from evs_server.ingest.course import Outcome
 from evs_server.ingest.sequencer import EventId, IngestState
 from evs_server.model import Batch
-from evs_server.rpc_status import answers_with_status, ends_with_status, status_name
+from evs_server.rpc_status import answers_with_status, status_name, while_serving
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _Answer = pb.OnTradeSettledResponse | pb.OnPriceUpdatedResponse | pb.OnCashAdjustedResponse | pb.OnTickCompleteResponse
@@ -120,7 +120,7 @@ class IngestServicer(evs_pb2_grpc.EquityValuationServiceServicer):
         answer.accounts_valued = valued_count
         return answer
 
-    @ends_with_status
+    @while_serving
     async def StreamEvents(
         self, request_iterator: AsyncIterator[pb.StreamEventsRequest], _: Context
     ) -> AsyncIterator[pb.StreamEventsResponse]:

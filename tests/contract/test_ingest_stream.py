@@ -112,6 +112,16 @@ async def test_a_stream_that_its_sender_ends_ends_well(line: Line) -> None:
     await line.end()
 
 
+async def test_what_ends_a_stream_is_told_though_the_first_answer_is_still_on_its_way(line: Line) -> None:
+    """A good batch and, at its heels, one that cannot be read: the first is answered, the stream ends by the second."""
+    await line.call.write(a_request(cash((ALICE, 1)), first=1))
+    await line.call.write(pb.StreamEventsRequest(runs=[pb.EventRun()]))
+    assert pb.StreamEventsResponse(applied_sequence=1, batch_answer=True) == await line.read()
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await line.read()
+    assert grpc.StatusCode.INVALID_ARGUMENT == ended.value.code()
+
+
 # --- news of what is durable ---------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,9 @@ class Caller(Context):
         self.takes = asyncio.Event()
         self.told: list[str] = []
 
+    async def send_initial_metadata(self, _: Any) -> None:
+        pass
+
     async def write(self, response: str, /) -> None:
         await self.takes.wait()
         self.told.append(response)

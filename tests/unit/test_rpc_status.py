@@ -122,7 +122,7 @@ class Failing:
             raise request
         return "answered"
 
-    @rpc_status.ends_with_status
+    @rpc_status.while_serving
     async def Stream(self, request: Exception | None, _: Context) -> Any:  # noqa: N802
         yield "first"
         if request is not None:
@@ -133,11 +133,16 @@ async def call(servicer: Failing, method: str, request: Exception | None) -> tup
     """What came, and the context that was told how it ended."""
     context = Context()
     came: list[str] = []
+
+    async def write(request: Exception | None, context: Context) -> None:
+        async for each in servicer.Stream(request, context):
+            came.append(each)
+
     try:
         if method == "Answer":
             came.append(await servicer.Answer(request, context))
         else:
-            came.extend([each async for each in servicer.Stream(request, context)])
+            await rpc_status.fails_with_status(write, "Failing.Stream")(request, context)
     except grpc.aio.AbortError:
         pass
     return came, context
