@@ -20,6 +20,7 @@ from evs_server.engine.opening import Opening
 from evs_server.engine.tables import NO_ROW, owner_of, symbol_of
 from evs_server.errors import OutOfBounds
 from evs_server.limits import (
+    BP_PER_SHARE,
     MONEY_CENTS_MAX,
     POSITIONS_PER_ACCOUNT_MAX,
     PRICE_CENTS_MAX,
@@ -136,9 +137,9 @@ def check_price(book: Book, symbol_row: int, price_cents: int, but_account_row: 
     if largest_cents < QUIET_POSITION_CENTS and not symbols.loud[symbol_row]:
         return []
     loud_rows = []
-    for row in book.position_rows_of_symbol(symbol_row).tolist():
+    for row in _doubtful_rows(book, symbol_row, price_cents).tolist():
         account_row = owner_of(book.lots.key.item(row))
-        if account_row == but_account_row or not book.lots.quantity_bp[row]:
+        if account_row == but_account_row:
             continue
         prospect = current(book, account_row)
         lot = book.lot(row)
@@ -149,6 +150,37 @@ def check_price(book: Book, symbol_row: int, price_cents: int, but_account_row: 
         if check_account(book, with_price):
             loud_rows.append(account_row)
     return loud_rows
+
+
+def _doubtful_rows(book: Book, symbol_row: int, price_cents: int) -> Int64Array:
+    """The open positions in a symbol whose accounts are loud, or might be at a price; all others are and stay quiet."""
+    row = book.position_rows_of_symbol(symbol_row)
+    quantity_bp = book.lots.quantity_bp[row]
+    is_large = np.abs(quantity_bp) // BP_PER_SHARE + 1 > QUIET_POSITION_CENTS // max(price_cents, 1)
+    is_loud = book.accounts.loud[owner_of(book.lots.key[row])]
+    doubtful: Int64Array = row[(quantity_bp != 0) & (is_large | is_loud)]
+    return doubtful
+
+
+def loud_accounts(book: Book, account_row: Int64Array, position_row: Int64Array) -> list[int]:
+    """
+    Those of some accounts that are not quiet, judged by their live numbers.
+
+    Args:
+        position_row: All positions of theirs.
+    """
+    accounts, lots = book.accounts, book.lots
+    key = lots.key[position_row]
+    shares = np.abs(lots.quantity_bp[position_row]) // BP_PER_SHARE + 1
+    price = np.maximum(book.symbols.price_cents[symbol_of(key)], 1)
+    loud_positions = (shares > QUIET_POSITION_CENTS // price - 1) | (
+        np.abs(lots.basis_cents[position_row]) >= QUIET_POSITION_CENTS
+    )
+    loud = np.zeros(len(account_row), np.bool_)
+    for money in (accounts.cash_cents, accounts.net_flow_cents, accounts.realized_cents):
+        loud |= np.abs(money[account_row]) >= QUIET_MONEY_CENTS
+    rows: list[int] = np.union1d(owner_of(key[loud_positions]), account_row[loud]).tolist()
+    return rows
 
 
 def make_loud(book: Book, account_row: int) -> None:

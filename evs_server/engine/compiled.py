@@ -114,13 +114,15 @@ def tuple_of(kind: type, *elements: Any) -> Any:
 
 def _sources_digest() -> str:
     """
-    Changes with every source that a kernel may be made of.
+    Changes with every source that a kernel may be made of, and with whether indexes are checked.
 
     Numba looks at a kernel's own file alone: a helper or a bound changed elsewhere would go unnoticed.
     """
     texts = [path.read_bytes() for room in _ROOMS for path in sorted(room.glob("*.py"))]
     texts = [text for text in texts if b"@kernel" in text or b"@helper" in text]
-    return hashlib.sha256(b"\0".join([*texts, *(path.read_bytes() for path in _CONSTANTS)])).hexdigest()[:16]
+    texts += [path.read_bytes() for path in _CONSTANTS]
+    texts.append(str(_CONFIG.BOUNDSCHECK).encode())
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
 
 
 def _writable_folder() -> Path | None:

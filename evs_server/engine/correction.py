@@ -182,8 +182,9 @@ class Corrections:
         book.accounts.net_flow_cents[row] = after.net_flow_cents
         book.accounts.realized_cents[row] = after.realized_cents
         self._changes.mark_dirty(row)
-        # Whether it must be, only a look at all its sums could tell; it is dearer to work out, and never wrong.
-        bounds.make_loud(book, row)
+        position_rows = np.array(book.position_rows_of_account(row), np.int64)
+        for loud_row in bounds.loud_accounts(book, np.array([row]), position_rows):
+            bounds.make_loud(book, loud_row)
 
 
 _RECORD_NAMES = CorrectionColumns.__dataclass_fields__

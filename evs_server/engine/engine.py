@@ -237,7 +237,7 @@ class Engine(Events):
             bounds.check_opening(self._book, opened)
         rows, held = self._changes.open_accounts(openings, now_ms)
         book = self._book
-        for row in state.loud_accounts(book, rows, held):
+        for row in bounds.loud_accounts(book, rows, held):
             bounds.make_loud(book, row)
         oldest_ms = now_ms - self._stale_after_ms
         valuation.age_marks(book, book.symbols.valued_price_cents, book.symbols.valued_time_ms, oldest_ms)

@@ -29,6 +29,8 @@ _TAKEN_IN_EIGHT: Final = 5
 """Of eight slots of positions so many may be taken: each wrong one is one more look, each empty one is memory."""
 _FIRST_SLOTS: Final = 64
 _SLOT_BYTES: Final = 4
+_SLOTS_MAX: Final = 2**31 - 1
+"""With more, a slot could not be worked out in 64 bits: they are for 1.3 billion positions, which take 130 GB."""
 _LARGE: Final = 2**21 // _SLOT_BYTES
 """Slots that fill a huge page: from here on there is address space for all that could ever be, as for large tables."""
 _ALL_BITS: Final = 2**32 - 1
@@ -99,7 +101,7 @@ class PositionIndex:
     The rows of positions by account and symbol.
 
     Attributes:
-        slots: For kernels; others once the index has grown.
+        slots: For kernels; others once the index has grown, and of the old ones nothing is true then.
     """
 
     def __init__(self) -> None:
@@ -124,6 +126,7 @@ class PositionIndex:
 
     def _emptied(self, slot_count: int) -> Int32Array:
         """So many empty slots, where the index lies if there is room: new memory costs more than to fill it."""
+        assert slot_count <= _SLOTS_MAX
         if slot_count > len(self._room):
             self._room = _room_for(slot_count)
         emptied = self._room[:slot_count]
@@ -134,7 +137,7 @@ class PositionIndex:
 def _room_for(slot_count: int) -> Int32Array:
     if slot_count >= _LARGE and pages.GROW_IN_PLACE:
         with suppress(OSError):  # a system that promises no memory it does not have
-            return pages.zeros(max(slot_count, pages.rows_in_memory(_SLOT_BYTES)), np.int32)
+            return pages.zeros(max(slot_count, min(pages.rows_in_memory(_SLOT_BYTES), _SLOTS_MAX)), np.int32)
     return np.zeros(slot_count, np.int32)
 
 

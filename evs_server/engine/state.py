@@ -12,12 +12,11 @@ from typing import TypeVar
 import numpy as np
 
 from evs_server.engine.book import Book
-from evs_server.engine.bounds import make_loud
+from evs_server.engine.bounds import loud_accounts, make_loud
 from evs_server.engine.gathering import gather_accounts, gather_marks, gather_positions
 from evs_server.engine.tables import owner_of, symbol_of
 from evs_server.engine.valuation import position_values, sum_from_scratch
 from evs_server.engine.views import latest_columns
-from evs_server.limits import BP_PER_SHARE, QUIET_MONEY_CENTS, QUIET_POSITION_CENTS
 from evs_server.model import (
     AccountColumns,
     Columns,
@@ -106,27 +105,6 @@ def restore(
         np.flatnonzero(marks.changed),
         np.flatnonzero(set_again),
     )
-
-
-def loud_accounts(book: Book, account_row: Int64Array, position_row: Int64Array) -> list[int]:
-    """
-    Those of some accounts that are not quiet (``bounds``), judged by their live numbers.
-
-    Args:
-        position_row: All positions of theirs.
-    """
-    accounts, lots = book.accounts, book.lots
-    key = lots.key[position_row]
-    shares = np.abs(lots.quantity_bp[position_row]) // BP_PER_SHARE + 1
-    price = np.maximum(book.symbols.price_cents[symbol_of(key)], 1)
-    loud_positions = (shares > QUIET_POSITION_CENTS // price - 1) | (
-        np.abs(lots.basis_cents[position_row]) >= QUIET_POSITION_CENTS
-    )
-    loud = np.zeros(len(account_row), np.bool_)
-    for money in (accounts.cash_cents, accounts.net_flow_cents, accounts.realized_cents):
-        loud |= np.abs(money[account_row]) >= QUIET_MONEY_CENTS
-    rows: list[int] = np.union1d(owner_of(key[loud_positions]), account_row[loud]).tolist()
-    return rows
 
 
 def digest(exported: EngineState) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from evs_server.engine import bounds
+from evs_server.engine.book import Book
 from evs_server.errors import OutOfBounds
 from evs_server.limits import (
     EXACT_MAX,
@@ -203,6 +205,28 @@ def test_an_account_that_has_grown_loud_is_checked_in_every_symbol_it_holds() ->
     floor.buy(ALICE, 1_000, 1, symbol=PUNT)
     floor.tick()
     refused(floor, lambda: floor.mark(3, symbol=PUNT))
+
+
+def test_of_many_holders_a_price_looks_only_at_those_that_it_may_concern(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One account whose sums must be worked out is no reason to work out everybody's, at every price."""
+    floor = Floor(cash_cents=dict.fromkeys(range(1, 101), 0))
+    for account in range(1, 101):
+        floor.buy(account, 10, 1)
+    floor.flow(ALICE, 2 * QUIET_MONEY_CENTS)
+    floor.buy(BOB, 10**6, 1)
+    looked_at: list[int] = []
+    check = bounds.check_account
+
+    def counted(book: Book, prospect: bounds.Prospect) -> bool:
+        looked_at.append(book.accounts.account_id.item(prospect.account_row))
+        return check(book, prospect)
+
+    monkeypatch.setattr(bounds, "check_account", counted)
+    floor.mark(2)
+    assert [ALICE] == looked_at
+    looked_at.clear()
+    floor.mark(QUIET_POSITION_CENTS // 10**6 + 1)
+    assert [ALICE, BOB] == sorted(looked_at)
 
 
 # --- room ------------------------------------------------------------------------------------------------------

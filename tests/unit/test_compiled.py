@@ -78,3 +78,10 @@ def test_code_is_compiled_anew_when_any_source_of_a_kernel_changes(
         digests.add(compiled._sources_digest())
     (tmp_path / "plain.py").write_text("no loops here")
     assert 4 == len(digests | {compiled._sources_digest()})
+
+
+def test_code_that_checks_its_indexes_is_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else ``NUMBA_BOUNDSCHECK=1`` would run what was compiled without, and check nothing."""
+    digest = compiled._sources_digest()
+    monkeypatch.setattr(compiled._CONFIG, "BOUNDSCHECK", 1)
+    assert digest != compiled._sources_digest()

@@ -1,5 +1,6 @@
 """Corrections: what each does to an account, that the identity holds after it, and that it is valued and recorded."""
 
+import numpy as np
 import pytest
 
 from evs_server.errors import OutOfBounds
@@ -14,6 +15,7 @@ from evs_server.model import (
     SettledTrade,
     Side,
     Snapshot,
+    TradeRun,
 )
 from tests.builders import ALICE, BOB, KICK, NOON_MS, PUNT, SHARE_BP, Floor, an_engine, exchange_tables, restarted
 
@@ -51,6 +53,25 @@ def holdings(floor: Floor, account: int = ALICE) -> Holdings:
 
 def assert_identity(snapshot: Snapshot) -> None:
     assert snapshot.equity_cents - snapshot.net_flow_cents == snapshot.realized_cents + snapshot.unrealized_cents
+
+
+def test_an_account_that_is_corrected_by_little_costs_nobody_more_than_before() -> None:
+    """Trades in what it holds are still applied as a run, by whomever."""
+    floor = a_floor()
+    for account in (ALICE, BOB):
+        floor.buy(account, 100, 5_000)
+    correct(floor, a_flow(77))
+    one = np.ones(8, np.int64)
+    run = TradeRun(BOB * one, KICK * one, one, SHARE_BP * one, 5_000 * one, 0 * one, 0 * one)
+    assert 8 == floor.engine.apply_trades(run, None, 0, NOON_MS)
+
+
+def test_an_account_that_is_corrected_to_near_the_bounds_is_worked_out_from_then_on() -> None:
+    floor = a_floor()
+    floor.buy(ALICE, 1_000, 1)
+    correct(floor, a_flow(MONEY_CENTS_MAX - 1_000_000))
+    with pytest.raises(OutOfBounds):
+        floor.mark(2_000)
 
 
 def test_a_flow_is_no_profit() -> None:
