@@ -5,7 +5,7 @@ The writer is played step by step: a batch of flushes, merged, is attempted unti
 """
 
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,6 +16,7 @@ from evs_server.ingest.intake import Intake
 from evs_server.ingest.keeping import Keeping
 from evs_server.ingest.sequencer import Sequencer
 from evs_server.ingest.settled import Settled
+from evs_server.limits import TURN_ROWS
 from evs_server.model import Flush, Snapshot, Valuation
 from evs_server.store.memory import MemoryStore, Tables
 from evs_server.store.merge import merge
@@ -54,23 +55,33 @@ class Process:
     Args:
         now_ms: The time of its start.
         keeping: Says what is stored; absent: everything.
+        waits: Whether a tick that has just completed waits to be captured with what comes after it; absent: none does.
 
     Attributes:
         published: Passes made public since they were last asked for.
         offered: Number of each flush captured since they were last asked for, and what was told by then.
+        has_captured: Of each tick completed since they were last asked for, whether it was captured by itself.
         rows_of: Rows by the number of the flush that carries them.
     """
 
     def __init__(
-        self, tables: Tables, stale_after_ms: int, now_ms: int = NOON_MS, keeping: Keeping | None = None
+        self,
+        tables: Tables,
+        stale_after_ms: int,
+        now_ms: int = NOON_MS,
+        keeping: Keeping | None = None,
+        waits: Callable[[], bool] = lambda: False,
     ) -> None:
         self.engine: Engine = an_engine(stale_after_ms=stale_after_ms)
         self.sequencer = Sequencer()
         self.clearing = Clearing(self.engine, Settled())
         self.intake = Intake(self.engine, self.sequencer, self.clearing, self, self, keeping)
+        self.intake.on_tick = self._end_tick
+        self._waits = waits
         self.store = MemoryStore(tables)
         self.published: list[Valuation] = []
         self.offered: list[tuple[int, Told]] = []
+        self.has_captured: list[bool] = []
         self.rows_of: dict[int, tuple[Valuation, ...]] = {}
         self.degraded_since_ms: int | None = None
         self._queue: deque[Flush] = deque()
@@ -78,6 +89,11 @@ class Process:
         self.recovered = at_once(self.store.recover())
         self.intake.restore(self.recovered)
         self.intake.restate(now_ms)
+
+    def _end_tick(self) -> None:
+        is_captured = not (self._waits() and self.intake.join_tick(TURN_ROWS))
+        self.has_captured.append(is_captured)
+        self.intake.flush_tick()
 
     def publish(self, valuation: Valuation) -> None:
         """As of ``ValuationSink``."""

@@ -42,6 +42,11 @@ class World:
     def __init__(self, seed: int, policy: Policy = "every_tick") -> None:
         self._policy: Policy = policy
         self.random = random = Random(seed)
+        # In every other world ticks wait for the writer's turn, more or less often. That is decided apart: nothing else
+        # of a seed is another for it.
+        turns = Random(seed)
+        waiting = turns.choice([0.0, 0.0, 0.4, 0.9])
+        self._waits = lambda: turns.random() < waiting
         self.now_ms = NOON_MS
         self.tables = Tables()
         # Not every world has every trouble: some combinations would drown others.
@@ -232,7 +237,9 @@ class World:
     # --- inside --------------------------------------------------------------------------------------------------
 
     def _start(self) -> Process:
-        started = Process(self.tables, STALE_AFTER_MS, self.now_ms, keeping(self._policy, INTERVAL_SECONDS))
+        started = Process(
+            self.tables, STALE_AFTER_MS, self.now_ms, keeping(self._policy, INTERVAL_SECONDS), self._waits
+        )
         if self._policy == "every_tick":
             assert not started.published, "where everything is stored, a start makes no valuation"
         else:
@@ -297,7 +304,8 @@ class World:
         elif event.tick is not None:
             degraded = self.process.degraded_since_ms is not None
             rows = reference.tick(*event.tick, self.now_ms, degraded=degraded)
-            self._keep(*self.process.offered.pop(0))
+            if self.process.has_captured.pop(0):
+                self._keep(*self.process.offered.pop(0))
             return rows
         return []
 
