@@ -16,9 +16,10 @@ import numpy as np
 from evs_server.engine import passes
 from evs_server.engine.arithmetic import notional, percent_e4
 from evs_server.engine.book import Book
-from evs_server.model import Flag, Int64Array, Valuation
+from evs_server.model import Flag, Int64Array, Valuation, quickly_made
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """What all snapshots of one pass share."""

@@ -14,12 +14,13 @@ import numpy as np
 
 from evs_server.errors import EventConflict, EvsError, Overloaded, SequenceGap, StaleEpoch
 from evs_server.limits import DIGESTS_KEPT, EXACT_MAX, SOURCES_MAX, UNDURABLE_EVENTS_MAX
-from evs_server.model import Batch, UInt64Array, Watermark
+from evs_server.model import Batch, UInt64Array, Watermark, quickly_made
 
 EventId = tuple[str, int, int]
 """Of an event that its sender has numbered: source, epoch, sequence."""
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Admission:
     """
@@ -36,6 +37,7 @@ class Admission:
     error: EvsError | None = None
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class IngestState:
     """How far one source is; all zeros for one never seen."""

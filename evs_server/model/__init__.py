@@ -5,7 +5,17 @@ Money in cents, quantities in bp, times in unix milliseconds unless the name say
 entry ``i`` of each column of one object belongs to the same row.
 """
 
-from evs_server.model.base import BoolArray, Columns, Flag, Int32Array, Int64Array, MarkSource, Side, UInt64Array
+from evs_server.model.base import (
+    BoolArray,
+    Columns,
+    Flag,
+    Int32Array,
+    Int64Array,
+    MarkSource,
+    Side,
+    UInt64Array,
+    quickly_made,
+)
 from evs_server.model.events import Batch, CashRun, ObservedRun, PriceRun, Run, TickRun, TradeRun, part_of
 from evs_server.model.exchange import (
     Change,
@@ -93,4 +103,5 @@ __all__ = [
     "Valuation",
     "Watermark",
     "part_of",
+    "quickly_made",
 ]

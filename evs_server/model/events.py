@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evs_server.errors import RequestError
-from evs_server.model.base import Int64Array, UInt64Array
+from evs_server.model.base import Int64Array, UInt64Array, quickly_made
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class TradeRun:
     """Settled legs, one after the other; ``settlement_id`` 0 is unknown."""
@@ -23,6 +24,7 @@ class TradeRun:
         return len(self.account_id)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class PriceRun:
     """New marks, one after the other."""
@@ -34,6 +36,7 @@ class PriceRun:
         return len(self.symbol_id)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class CashRun:
     """Flows, one after the other."""
@@ -46,6 +49,7 @@ class CashRun:
         return len(self.account_id)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class TickRun:
     """Tick completions, one after the other; ``tick_time_ms`` 0 is EVS's clock."""
@@ -57,6 +61,7 @@ class TickRun:
         return len(self.tick)
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class ObservedRun:
     """
@@ -83,6 +88,7 @@ def part_of(run: Run, first: int, end: int) -> Run:
     return type(run)(*(getattr(run, name)[first:end] for name in run.__dataclass_fields__))
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Batch:
     """

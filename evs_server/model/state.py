@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from evs_server.model.base import Columns, Int64Array
+from evs_server.model.base import Columns, Int64Array, quickly_made
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,7 @@ class SnapshotColumns(Columns):
     flags: Int64Array
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class EngineMeta:
     """

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from evs_server.model.base import BoolArray, Int64Array, MarkSource
+from evs_server.model.base import BoolArray, Int64Array, MarkSource, quickly_made
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One account valued: what a frame, a read and a row of the same version all say."""
@@ -27,6 +28,7 @@ class Snapshot:
     flags: int
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Valuation:
     """
