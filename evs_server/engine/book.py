@@ -28,7 +28,18 @@ from evs_server.engine.index import (
     key_of,
     put_position,
 )
-from evs_server.engine.tables import BLOCKS, NO_ROW, Accounts, Blocks, Latest, Lots, Positions, Segments, Symbols
+from evs_server.engine.tables import (
+    BLOCKS,
+    NO_ROW,
+    Accounts,
+    Blocks,
+    Growth,
+    Latest,
+    Lots,
+    Positions,
+    Segments,
+    Symbols,
+)
 from evs_server.model import Int64Array, MarkSource
 
 _SEGMENT_ROWS_MIN: Final = 4
@@ -73,17 +84,18 @@ class Book:
     """
 
     def __init__(self) -> None:
-        self.accounts = Accounts()
-        self.latest = Latest()
-        self.lots = Lots()
-        self.positions = Positions()
-        self.symbols = Symbols()
-        self.segments = Segments()
+        self.growth = Growth()
+        self.accounts = Accounts(self.growth)
+        self.latest = Latest(self.growth)
+        self.lots = Lots(self.growth)
+        self.positions = Positions(self.growth)
+        self.symbols = Symbols(self.growth)
+        self.segments = Segments(self.growth)
         self.account_row: dict[int, int] = {}
         self.symbol_row: dict[int, int] = {}
-        self.account_index = IdIndex()
-        self.symbol_index = IdIndex()
-        self.position_index = PositionIndex()
+        self.account_index = IdIndex(self.growth)
+        self.symbol_index = IdIndex(self.growth)
+        self.position_index = PositionIndex(self.growth)
 
     @property
     def position_count(self) -> int:

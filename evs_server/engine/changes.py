@@ -6,7 +6,6 @@ valuation makes of the marks (``engine``).
 """
 
 from collections.abc import Sequence
-from operator import is_
 
 import numpy as np
 
@@ -56,27 +55,23 @@ class Changes:
         self._account_row = np.empty(0, np.int64)
         self.unsaved = Unsaved()
         self._handle = handle.new_handle()
-        self._written: tuple[object, ...] = ()
-        self._written_for = (0, 0, 0)
+        self._written_for = -1
         self._everything: Everything
 
     def handle(self) -> Int64Array:
         """The book and every set, for kernels; to be asked for anew after a table may have grown."""
-        book = self._book
-        parts = (
-            book.accounts.blocks, book.latest.blocks, book.lots.blocks, book.positions.blocks,
-            book.symbols.blocks, book.segments.blocks,
-            book.position_index.slots, book.account_index.slot, book.symbol_index.slot,
-        )  # fmt: skip
-        # No row of these tables is beyond what the sets had room for: while they have not grown, no set has.
-        sizes = (book.accounts.capacity, book.positions.capacity, book.symbols.capacity)
-        if sizes != self._written_for or not all(map(is_, parts, self._written)):
-            self._write(*sizes)
-            self._written, self._written_for = parts, sizes
+        # No row of a table is beyond what the sets had room for: while the tables have not grown, no set has.
+        grown_count = self._book.growth.count
+        if grown_count != self._written_for:
+            self._write()
+            self._written_for = grown_count
         return self._handle
 
-    def _write(self, account_count: int, position_count: int, symbol_count: int) -> None:
+    def _write(self) -> None:
         book, unsaved = self._book, self.unsaved
+        account_count, position_count, symbol_count = (
+            table.capacity for table in (book.accounts, book.positions, book.symbols)
+        )
         for rows in (self.dirty, self.due, unsaved.accounts):
             rows.reserve(account_count)
         for rows in (self.touched, unsaved.positions):

@@ -18,7 +18,7 @@ from numba import types
 
 from evs_server.engine import pages
 from evs_server.engine.compiled import INT64S, fetch, fetch_one, helper, kernel, tuple_of
-from evs_server.engine.tables import BLOCKS, NO_ROW, Blocks, Lots, lot_key, owner_of, symbol_of
+from evs_server.engine.tables import BLOCKS, NO_ROW, Blocks, Growth, Lots, lot_key, owner_of, symbol_of
 from evs_server.model import Int32Array, Int64Array
 
 KEY: Final = Lots.at("key")
@@ -49,11 +49,15 @@ class IdIndex:
     """
     The rows of ids, none of which is ever removed.
 
+    Args:
+        growth: Told when the index has moved; absent: nobody is.
+
     Attributes:
         slot: For kernels, shape ``(slots, 2)``: an id plus 1, and its row; all zeros if empty.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, growth: Growth | None = None) -> None:
+        self._growth = growth or Growth()
         self.slot: Int64Array = np.zeros((_FIRST_SLOTS, 2), np.int64)
         self._count = 0
 
@@ -66,6 +70,7 @@ class IdIndex:
         if slots > len(self.slot):
             known, self.slot = self.slot, np.zeros((slots, 2), np.int64)
             _move_ids(known, self.slot)
+            self._growth.note()
         _put_ids(self.slot, np.ascontiguousarray(ids, np.int64), first_row)
 
     def has_all(self, ids: Int64Array) -> bool:
@@ -100,11 +105,15 @@ class PositionIndex:
     """
     The rows of positions by account and symbol.
 
+    Args:
+        growth: Told when the index has grown.
+
     Attributes:
         slots: For kernels; others once the index has grown, and of the old ones nothing is true then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, growth: Growth) -> None:
+        self._growth = growth
         self._room: Int32Array = np.zeros(_FIRST_SLOTS, np.int32)
         self.slots = Slots(self._room, np.array([0, _FIRST_SLOTS.bit_length()], np.int64))
 
@@ -123,6 +132,7 @@ class PositionIndex:
             row_bits = max(slot_count, row_count).bit_length()
             self.slots = Slots(self._emptied(slot_count), np.array([0, row_bits], np.int64))
             _put_positions(self.slots, lot)
+            self._growth.note()
 
     def _emptied(self, slot_count: int) -> Int32Array:
         """So many empty slots, where the index lies if there is room: new memory costs more than to fill it."""

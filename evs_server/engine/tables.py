@@ -56,12 +56,31 @@ BLOCKS: Final = tuple_of(Blocks, types.int64[:, ::1], types.int32[:, ::1], types
 """``Blocks`` in the signature of a kernel."""
 
 
+class Growth:
+    """
+    How often anything of a book has grown: until it does again, whoever was handed all of it has all of it.
+
+    Attributes:
+        count: So often.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def note(self) -> None:
+        """Take note that something has grown, or has moved."""
+        self.count += 1
+
+
 class Table:
     """
     Columns of one length.
 
     Subclasses declare their columns as annotations; the element type follows from the annotation. Columns are longer
     than ``count``: slice with ``[:count]`` before working on all rows.
+
+    Args:
+        growth: Told when there is more room; absent: nobody is.
 
     Attributes:
         blocks: Its columns and its count for kernels; others once the table has moved.
@@ -71,7 +90,8 @@ class Table:
     blocks: Blocks
     _element: ClassVar[dict[object, type]] = {Int64Array: np.int64, Int32Array: np.int32, BoolArray: np.bool_}
 
-    def __init__(self) -> None:
+    def __init__(self, growth: Growth | None = None) -> None:
+        self._growth = growth or Growth()
         self._tally = np.zeros(2, np.int64)
         self._room = 0
         self.reserve(_FIRST_CAPACITY)
@@ -107,6 +127,7 @@ class Table:
         if capacity > self._room:
             self._move(capacity)
         self._tally[1] = capacity
+        self._growth.note()
 
     def _move(self, capacity: int) -> None:
         """Have blocks with room for so many rows, or for all that could ever be."""

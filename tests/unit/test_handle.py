@@ -1,5 +1,7 @@
 """What kernels are handed of an engine: one array, true of every table however it grows."""
 
+from operator import is_
+
 from evs_server.engine import Engine
 from evs_server.model import Side
 from tests.builders import NOON_MS, an_account, an_engine
@@ -12,6 +14,17 @@ def a_crowd(first: int, count: int, engine: Engine) -> range:
     ids = range(first, first + count)
     engine.open_accounts([an_account(account_id, 1_000_000) for account_id in ids], NOON_MS)
     return ids
+
+
+def tells_of_all_there_is(engine: Engine) -> bool:
+    """Whether what a kernel is handed now is what the book has now, array by array."""
+    book, changes = engine._book, engine._changes
+    changes.handle()
+    told = changes._everything
+    now = (*book.tables(), book.latest.blocks)
+    return all(map(is_, (*told.tables, told.latest), now)) and all(
+        len(getattr(told.marked, name)) == len(getattr(changes, name).words) for name in ("dirty", "touched", "moved")
+    )
 
 
 def test_a_handle_is_written_again_when_any_table_has_grown() -> None:
@@ -28,8 +41,10 @@ def test_a_handle_is_written_again_when_any_table_has_grown() -> None:
                 taken_count += 1
             else:
                 singly.apply_trade(account_id, symbol_id, Side.BUY, *LEG[1:], NOON_MS)
+                assert tells_of_all_there_is(singly)
         for engine in (singly, exactly):
             engine.complete_tick(first, 0, NOON_MS)
+            assert tells_of_all_there_is(engine)
         assert exactly.state_hash() == singly.state_hash()
     assert taken_count > 6_000
 
