@@ -22,7 +22,7 @@ from bench.plot import Plot
 from bench.tick import moves, tick_of
 from bench.world import NOW_MS, Size, World, a_world, an_engine
 from evs_server.fanout.hub import Hub, Mailbox
-from evs_server.model import Side, TradeRun, Valuation
+from evs_server.model import VALUATION_COLUMNS, Side, TradeRun, Valuation
 
 ROUNDS: Final = 9
 TRADES: Final = 10_000
@@ -133,10 +133,7 @@ def offering(subscriber_count: int) -> Callable[[int], float]:
         hub.follow(account, Mailbox(lambda: None))
 
     def side(number: int) -> float:
-        made = Valuation(
-            number + 1, 1, NOW_MS, numbers, numbers, numbers, numbers, numbers, numbers, numbers, numbers, numbers,
-            numbers,
-        )  # fmt: skip
+        made = Valuation(number + 1, 1, NOW_MS, np.tile(numbers, (len(VALUATION_COLUMNS), 1)))
         return timed(lambda: hub.publish(made)).cost
 
     return side

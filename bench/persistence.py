@@ -171,17 +171,11 @@ def a_pass(version: int, number: int, row_count: int) -> Valuation:
         version=version,
         tick=version,
         timestamp_ms=NOW_MS + version,
-        account_id=account_id,
-        equity_cents=cash + value,
-        cash_cents=cash,
-        position_value_cents=value,
-        day_change_cents=value // 3,
-        day_change_percent_e4=value % 2_000_000 - 1_000_000,
-        unrealized_cents=unrealized,
-        realized_cents=cash // 5,
-        net_flow_cents=cash + value - unrealized - cash // 5,
-        flags=account_id % 2,
-    )
+        columns=np.array(
+            (account_id, cash + value, cash, value, value // 3, value % 2_000_000 - 1_000_000, unrealized, cash // 5,
+             cash + value - unrealized - cash // 5, account_id % 2)
+        ),
+    )  # fmt: skip
 
 
 def state_of(valuation: Valuation) -> EngineState:
@@ -203,7 +197,7 @@ def state_of(valuation: Valuation) -> EngineState:
 def records_of(valuation: Valuation) -> list[tuple[Any, ...]]:
     """Rows of a pass as the driver takes them."""
     moment = datetime.fromtimestamp(valuation.timestamp_ms / 1_000, UTC)
-    columns = [column.tolist() for column in rows.equity_columns(valuation)]
+    columns = [column.tolist() for column in rows.equity_columns([valuation])]
     names = rows.EQUITY.names
     columns[names.index("timestamp")] = [moment] * len(valuation)
     percent = names.index("day_change_percent")

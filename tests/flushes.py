@@ -45,17 +45,11 @@ def a_valuation(
         version=version,
         tick=version + 1,
         timestamp_ms=timestamp_ms,
-        account_id=account_id,
-        equity_cents=equity,
-        cash_cents=cash,
-        position_value_cents=equity - cash,
-        day_change_cents=-equity,
-        day_change_percent_e4=same * percent_e4,
-        unrealized_cents=equity + 7,
-        realized_cents=equity * -2,
-        net_flow_cents=equity * 2 - 7,
-        flags=same * flags,
-    )
+        columns=np.array(
+            (account_id, equity, cash, equity - cash, -equity, same * percent_e4, equity + 7, equity * -2,
+             equity * 2 - 7, same * flags)
+        ),
+    )  # fmt: skip
 
 
 def snapshots(*valuations: Valuation) -> SnapshotColumns:

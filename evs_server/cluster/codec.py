@@ -26,6 +26,7 @@ from evs_server.cluster.ports import Message
 from evs_server.cluster.statuses import decode_error, encode_error
 from evs_server.errors import LogGap
 from evs_server.model import (
+    VALUATION_COLUMNS,
     CashRun,
     ObservedRun,
     PriceRun,
@@ -77,7 +78,6 @@ _FORM_OF: Final = {form.kind: form for form in _FORMS}
 _FORM_NAMED: Final = {form.field: form for form in _FORMS}
 
 _SNAPSHOT: Final = tuple(SnapshotColumns.__dataclass_fields__)
-_PASS: Final = tuple(name for name in _SNAPSHOT if name not in {"version", "tick", "timestamp_ms"})
 
 
 # --- the log ------------------------------------------------------------------------------------------------------
@@ -252,15 +252,13 @@ def _encode_pass(made: Pass) -> pb.Pass:
         tick=valuation.tick,
         timestamp_ms=valuation.timestamp_ms,
         session_roll=valuation.session_roll,
-        **{name: getattr(valuation, name).tolist() for name in _PASS},
+        **dict(zip(VALUATION_COLUMNS, valuation.columns.tolist(), strict=True)),
     )
 
 
 def _decode_pass(message: pb.Pass) -> Pass:
-    columns = {name: np.array(getattr(message, name), np.int64) for name in _PASS}
-    valuation = Valuation(
-        message.version, message.tick, message.timestamp_ms, **columns, session_roll=message.session_roll
-    )
+    columns = np.array([getattr(message, name) for name in VALUATION_COLUMNS], np.int64)
+    valuation = Valuation(message.version, message.tick, message.timestamp_ms, columns, message.session_roll)
     return Pass(message.batch_id, valuation)
 
 

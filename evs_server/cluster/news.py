@@ -76,12 +76,12 @@ def in_pieces(news: News, rows_max: int = NEWS_ROWS_MAX) -> Iterator[News]:
     for made in news.passes:
         start, count = 0, len(made.valuation)
         while count - start > room:
-            passes.append(Pass(made.batch_id, _rows(made.valuation, start, start + room)))
+            passes.append(Pass(made.batch_id, made.valuation.part(slice(start, start + room))))
             yield replace(
                 news, number=number, applied_position=0, committed_position=0, passes=tuple(passes), refusals=()
             )
             number, passes, start, room = number + 1, [], start + room, rows_max
-        passes.append(Pass(made.batch_id, _rows(made.valuation, start, count)))
+        passes.append(Pass(made.batch_id, made.valuation.part(slice(start, count))))
         room -= count - start
     yield replace(news, number=number, passes=tuple(passes))
 
@@ -146,11 +146,3 @@ def latest_page(latest: SnapshotColumns, request: LatestRequest, start_number: i
     page = row[:NEWS_ROWS_MAX]
     columns = (getattr(latest, name)[page] for name in SnapshotColumns.__dataclass_fields__)
     return LatestResponse(SnapshotColumns(*columns), start_number, more=len(row) > len(page))
-
-
-def _rows(valuation: Valuation, start: int, stop: int) -> Valuation:
-    if start == 0 and stop == len(valuation):
-        return valuation
-    columns = [name for name in Valuation.__dataclass_fields__ if name in SnapshotColumns.__dataclass_fields__]
-    per_account = [name for name in columns if name not in {"version", "tick", "timestamp_ms"}]
-    return replace(valuation, **{name: getattr(valuation, name)[start:stop] for name in per_account})

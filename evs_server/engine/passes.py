@@ -15,10 +15,10 @@ from evs_server.engine.handle import HANDLE, Marked, read
 from evs_server.engine.index import KEY, key_owner, key_symbol
 from evs_server.engine.rowset import clear, list_rows, next_row, put
 from evs_server.engine.tables import BLOCKS, NO_ROW, Accounts, Blocks, Latest, Lots, Positions, Symbols
-from evs_server.model import Flag, Int64Array
+from evs_server.model import VALUATION_COLUMNS, Flag, Int64Array
 
-SNAPSHOT_COLUMNS: Final = 10
-"""Columns of a ``Valuation``, in its order; all but the first are ``Latest``'s from ``equity_cents`` on."""
+SNAPSHOT_COLUMNS: Final = len(VALUATION_COLUMNS)
+"""All but the first are ``Latest``'s from ``equity_cents`` on."""
 
 _ACCOUNT_ID: Final = Accounts.at("account_id")
 _CASH: Final = Accounts.at("cash_cents")

@@ -16,7 +16,7 @@ import numpy as np
 from evs_server.engine import passes
 from evs_server.engine.arithmetic import notional, percent_e4
 from evs_server.engine.book import Book
-from evs_server.model import Flag, Int64Array, Valuation, quickly_made
+from evs_server.model import VALUATION_COLUMNS, Flag, Int64Array, Valuation, quickly_made
 
 
 @quickly_made
@@ -114,7 +114,7 @@ def appraise(handle: Int64Array, account_row: Int64Array, stamp: Stamp) -> tuple
     out = np.empty((passes.SNAPSHOT_COLUMNS, len(account_row)), np.int64)
     told = (stamp.version, stamp.tick, stamp.timestamp_ms, stamp.flags)
     violation_count = passes.appraise(handle, account_row, told, out)
-    return Valuation(stamp.version, stamp.tick, stamp.timestamp_ms, *out), violation_count
+    return Valuation(stamp.version, stamp.tick, stamp.timestamp_ms, out), violation_count
 
 
 def close_session(book: Book, stamp: Stamp) -> tuple[Valuation, Int64Array]:
@@ -129,8 +129,8 @@ def close_session(book: Book, stamp: Stamp) -> tuple[Valuation, Int64Array]:
     accounts, latest = book.accounts, book.latest
     every = slice(0, accounts.count)
     position_value, unrealized = sum_from_scratch(book)
-    cash, net_flow = latest.cash_cents[every].copy(), latest.net_flow_cents[every].copy()
-    realized = latest.realized_cents[every].copy()
+    cash, net_flow = latest.cash_cents[every], latest.net_flow_cents[every]
+    realized = latest.realized_cents[every]
     equity = cash + position_value
     accounts.base_equity_cents[every] = equity
     accounts.base_net_flow_cents[every] = net_flow
@@ -141,11 +141,9 @@ def close_session(book: Book, stamp: Stamp) -> tuple[Valuation, Int64Array]:
     flags = kept | stamp.flags | np.where(equity > 0, 0, int(Flag.NO_BASE))
     flags |= np.where(held, 0, int(Flag.IDENTITY_VIOLATED))
     zero = np.zeros(accounts.count, np.int64)
-    valuation = Valuation(
-        stamp.version, stamp.tick, stamp.timestamp_ms,
-        accounts.account_id[every].copy(), equity, cash, position_value, zero, zero,
-        unrealized, realized, net_flow, flags, session_roll=True,
-    )  # fmt: skip
+    account_id = accounts.account_id[every]
+    columns = (account_id, equity, cash, position_value, zero, zero, unrealized, realized, net_flow, flags)
+    valuation = Valuation(stamp.version, stamp.tick, stamp.timestamp_ms, np.array(columns), session_roll=True)
     _remember(book, every, valuation)
     return valuation, np.flatnonzero(~held)
 
@@ -179,11 +177,11 @@ def restate(book: Book, account_row: Int64Array, stamp: Stamp) -> tuple[Valuatio
     flags |= np.where(accounts.stale_count[row] > 0, int(Flag.STALE_PRICE), 0)
     flags |= np.where(accounts.has_base[row] & (base > 0), 0, int(Flag.NO_BASE))
     flags |= np.where(held, 0, int(Flag.IDENTITY_VIOLATED))
-    valuation = Valuation(
-        stamp.version, stamp.tick, stamp.timestamp_ms,
+    columns = (
         accounts.account_id[row], equity, cash, position_value, day_change, percent_e4(day_change, base),
         unrealized, realized, net_flow, flags,
     )  # fmt: skip
+    valuation = Valuation(stamp.version, stamp.tick, stamp.timestamp_ms, np.array(columns))
     _remember(book, row, valuation)
     return valuation, int(np.count_nonzero(~held))
 
@@ -193,12 +191,5 @@ def _remember(book: Book, row: slice | Int64Array, valuation: Valuation) -> None
     latest.version[row] = valuation.version
     latest.tick[row] = valuation.tick
     latest.timestamp_ms[row] = valuation.timestamp_ms
-    latest.equity_cents[row] = valuation.equity_cents
-    latest.cash_cents[row] = valuation.cash_cents
-    latest.position_value_cents[row] = valuation.position_value_cents
-    latest.day_change_cents[row] = valuation.day_change_cents
-    latest.day_change_percent_e4[row] = valuation.day_change_percent_e4
-    latest.unrealized_cents[row] = valuation.unrealized_cents
-    latest.realized_cents[row] = valuation.realized_cents
-    latest.net_flow_cents[row] = valuation.net_flow_cents
-    latest.flags[row] = valuation.flags
+    for name, column in zip(VALUATION_COLUMNS[1:], valuation.columns[1:], strict=True):
+        getattr(latest, name)[row] = column

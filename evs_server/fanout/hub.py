@@ -125,7 +125,7 @@ class PassBox:
 
     def drain(self) -> Sheet | None:
         """What is to be sent now, the newest of each account, or None; nothing waits afterwards."""
-        passes = [as_table(valuation) for valuation in self._waiting]
+        passes = [valuation.snapshots() for valuation in self._waiting]
         self._clear()
         if len(passes) < 2:
             return Sheet(passes[0], np.zeros(len(passes[0]), np.int64), first=False) if passes else None
@@ -204,29 +204,6 @@ class Hub:
     def reader_of_all_count(self) -> int:
         """How many readers follow every account."""
         return len(self._pass_boxes)
-
-
-def as_table(valuation: Valuation) -> SnapshotColumns:
-    """A pass as a table of snapshots."""
-
-    def repeated(value: int) -> Int64Array:
-        return np.broadcast_to(np.int64(value), len(valuation))
-
-    return SnapshotColumns(
-        valuation.account_id,
-        repeated(valuation.version),
-        repeated(valuation.tick),
-        repeated(valuation.timestamp_ms),
-        valuation.equity_cents,
-        valuation.cash_cents,
-        valuation.position_value_cents,
-        valuation.day_change_cents,
-        valuation.day_change_percent_e4,
-        valuation.unrealized_cents,
-        valuation.realized_cents,
-        valuation.net_flow_cents,
-        valuation.flags,
-    )
 
 
 def _newest(tables: list[SnapshotColumns]) -> Sheet:

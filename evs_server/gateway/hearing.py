@@ -24,11 +24,10 @@ from evs_server.cluster.codec import (
 from evs_server.cluster.news import LatestRequest, News, Pass
 from evs_server.cluster.shards import SHARD_COUNT
 from evs_server.errors import EvsError, OperatingError
-from evs_server.fanout.hub import as_table
 from evs_server.gateway.owners import Owners
 from evs_server.gateway.progress import Progress, ShardProgress
 from evs_server.gateway.table import SnapshotTable
-from evs_server.model import BoolArray, SnapshotColumns, Valuation
+from evs_server.model import VALUATION_COLUMNS, SnapshotColumns, Valuation
 from evs_server.ports import ValuationSink
 
 log = logging.getLogger(__name__)
@@ -174,24 +173,18 @@ class Hearing:
         told = self._told.get(made.batch_id)
         if told is not None and not valuation.session_roll:
             told.accounts_valued += len(valuation)
-        newer = self._table.put(as_table(valuation))
-        if newer.all():
-            self._readers.publish(valuation)
-        elif newer.any():
-            self._readers.publish(_some(valuation, newer))
+        newer = self._table.put(valuation.snapshots())
+        if newer.any():
+            self._readers.publish(valuation.selected(newer))
 
     def _publish(self, snapshots: SnapshotColumns) -> None:
         """Take in snapshots of several passes; readers get what they have not seen, pass by pass."""
         newer = self._table.put(snapshots)
         for version in np.unique(snapshots.version[newer]).tolist():
             row = np.flatnonzero(newer & (snapshots.version == version))
-            columns = {
-                name: getattr(snapshots, name)[row]
-                for name in SnapshotColumns.__dataclass_fields__
-                if name not in {"version", "tick", "timestamp_ms"}
-            }
+            columns = np.array([getattr(snapshots, name)[row] for name in VALUATION_COLUMNS])
             tick, timestamp_ms = snapshots.tick.item(row[0]), snapshots.timestamp_ms.item(row[0])
-            self._readers.publish(Valuation(version, tick, timestamp_ms, **columns))
+            self._readers.publish(Valuation(version, tick, timestamp_ms, columns))
 
     def _as_progress(self, news: News, before: ShardProgress) -> ShardProgress:
         return ShardProgress(
@@ -203,9 +196,3 @@ class Hearing:
             news.applied_ms,
             self._clock.monotonic(),
         )
-
-
-def _some(valuation: Valuation, wanted: BoolArray) -> Valuation:
-    names = [name for name in Valuation.__dataclass_fields__ if name in SnapshotColumns.__dataclass_fields__]
-    per_account = [name for name in names if name not in {"version", "tick", "timestamp_ms"}]
-    return replace(valuation, **{name: getattr(valuation, name)[wanted] for name in per_account})

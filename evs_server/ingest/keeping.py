@@ -17,14 +17,14 @@ version and time, and that of 12:01:05 is held back.
 from collections.abc import Sequence
 from dataclasses import fields
 from itertools import pairwise
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from evs_server.engine.index import IdIndex
 from evs_server.engine.tables import NO_ROW
-from evs_server.model import BoolArray, Int64Array, Snapshot, SnapshotColumns, Valuation
+from evs_server.model import VALUATION_COLUMNS, BoolArray, Int64Array, Snapshot, SnapshotColumns, Valuation
 
 T = TypeVar("T", bound=np.generic)
 Policy = Literal["every_tick", "interval", "on_trade"]
@@ -39,8 +39,7 @@ _ROWS_MIN: Final = 64
 _HELD_NAMES: Final = tuple(field.name for field in fields(SnapshotColumns))
 _VERSION: Final = _HELD_NAMES.index("version")
 _OF_PASS: Final = tuple(_HELD_NAMES.index(name) for name in ("version", "tick", "timestamp_ms"))
-_OF_ACCOUNT: Final = tuple(index for index in range(len(_HELD_NAMES)) if index not in _OF_PASS)
-"""The columns of a ``Valuation``, in its order, as in a ``SnapshotColumns``."""
+_OF_ACCOUNT: Final = [_HELD_NAMES.index(name) for name in VALUATION_COLUMNS]
 
 
 class Keeping:
@@ -129,7 +128,7 @@ class OnTrade(Keeping):
         self._is_held[row] = False
         self._stored_with[row] = version
         row = row[np.argsort(self._held[_VERSION][row], kind="stable")]
-        held = [column[row] for column in self._held]
+        held: Int64Array = self._held[:, row]
         ends = [*np.flatnonzero(np.diff(held[_VERSION], prepend=-1)).tolist(), len(row)]
         return [_as_pass(held, slice(first, end)) for first, end in pairwise(ends)]
 
@@ -194,11 +193,10 @@ def _told(told: Valuation | SnapshotColumns) -> tuple[Int64Array, ...]:
     return told.cash_cents, told.net_flow_cents, told.realized_cents, base_cents
 
 
-def _as_pass(held: Sequence[Int64Array], part: slice) -> Valuation:
+def _as_pass(held: Int64Array, part: slice) -> Valuation:
     """Some of what was held back, all of one pass."""
-    version, tick, timestamp_ms = (held[column].item(part.start) for column in _OF_PASS)
-    columns: list[Any] = [held[column][part] for column in _OF_ACCOUNT]
-    return Valuation(version, tick, timestamp_ms, *columns)
+    version, tick, timestamp_ms = (held.item(column, part.start) for column in _OF_PASS)
+    return Valuation(version, tick, timestamp_ms, held[_OF_ACCOUNT, part])
 
 
 def _grown(rows: npt.NDArray[T], capacity: int, fill: int) -> npt.NDArray[T]:

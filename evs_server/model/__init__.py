@@ -49,9 +49,10 @@ from evs_server.model.state import (
     PositionColumns,
     SnapshotColumns,
 )
-from evs_server.model.valuations import PositionView, Snapshot, Valuation
+from evs_server.model.valuations import VALUATION_COLUMNS, PositionView, Snapshot, Valuation
 
 __all__ = [
+    "VALUATION_COLUMNS",
     "AccountColumns",
     "Batch",
     "BoolArray",

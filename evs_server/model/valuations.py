@@ -1,11 +1,12 @@
 """Valuations, as they go out. Pure."""
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from evs_server.model.base import BoolArray, Int64Array, MarkSource, quickly_made
+from evs_server.model.state import SnapshotColumns
 
 
 @quickly_made
@@ -28,59 +29,72 @@ class Snapshot:
     flags: int
 
 
+class _Column:
+    """A name of a ``Valuation``'s for one of its columns, shape ``(n,)``."""
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+
+    def __get__(self, valuation: "Valuation", _owner: type) -> Int64Array:
+        column: Int64Array = valuation.columns[self._place]
+        return column
+
+
 @quickly_made
 @dataclass(frozen=True, slots=True)
 class Valuation:
     """
-    The snapshots of one pass as columns, each account at most once.
+    The snapshots of one pass, each account at most once.
 
-    ``version``, ``tick`` and ``timestamp_ms`` are the pass's; columns have shape ``(n,)``. ``flags`` are ``Flag`` bits.
-    ``session_roll`` tells the pass of a session roll from that of a tick or a load.
+    Attributes:
+        version: The pass's, as are ``tick`` and ``timestamp_ms``.
+        columns: Shape ``(10, n)``: a row for each of ``VALUATION_COLUMNS``, which go by their names as well; flags are
+            ``Flag`` bits. One array: for a tick that values one account, ten would take longer to make than to fill.
+        session_roll: Tells the pass of a session roll from that of a tick or a load.
     """
 
     version: int
     tick: int
     timestamp_ms: int
-    account_id: Int64Array
-    equity_cents: Int64Array
-    cash_cents: Int64Array
-    position_value_cents: Int64Array
-    day_change_cents: Int64Array
-    day_change_percent_e4: Int64Array
-    unrealized_cents: Int64Array
-    realized_cents: Int64Array
-    net_flow_cents: Int64Array
-    flags: Int64Array
+    columns: Int64Array
     session_roll: bool = False
+
+    account_id = _Column(0)
+    equity_cents = _Column(1)
+    cash_cents = _Column(2)
+    position_value_cents = _Column(3)
+    day_change_cents = _Column(4)
+    day_change_percent_e4 = _Column(5)
+    unrealized_cents = _Column(6)
+    realized_cents = _Column(7)
+    net_flow_cents = _Column(8)
+    flags = _Column(9)
 
     def __len__(self) -> int:
         return len(self.account_id)
 
     def snapshot(self, index: int) -> Snapshot:
         """The snapshot at one index of the columns."""
-        return Snapshot(
-            int(self.account_id[index]),
-            self.version,
-            self.tick,
-            self.timestamp_ms,
-            int(self.equity_cents[index]),
-            int(self.cash_cents[index]),
-            int(self.position_value_cents[index]),
-            int(self.day_change_cents[index]),
-            int(self.day_change_percent_e4[index]),
-            int(self.unrealized_cents[index]),
-            int(self.realized_cents[index]),
-            int(self.net_flow_cents[index]),
-            int(self.flags[index]),
-        )
+        account_id, *numbers = self.columns[:, index].tolist()
+        return Snapshot(account_id, self.version, self.tick, self.timestamp_ms, *numbers)
+
+    def snapshots(self) -> SnapshotColumns:
+        """All of them as a table."""
+        of_pass = (np.broadcast_to(np.int64(each), len(self)) for each in (self.version, self.tick, self.timestamp_ms))
+        account_id, *numbers = self.columns
+        return SnapshotColumns(account_id, *of_pass, *numbers)
+
+    def part(self, wanted: BoolArray | slice) -> "Valuation":
+        """The pass with some of its snapshots."""
+        return Valuation(self.version, self.tick, self.timestamp_ms, self.columns[:, wanted], self.session_roll)
 
     def selected(self, wanted: BoolArray) -> "Valuation":
-        """The pass with some of its snapshots; itself if all are wanted."""
-        if wanted.all():
-            return self
-        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        parts |= {name: value[wanted] for name, value in parts.items() if isinstance(value, np.ndarray)}
-        return Valuation(**parts)
+        """The same; itself if all are wanted."""
+        return self if wanted.all() else self.part(wanted)
+
+
+VALUATION_COLUMNS: Final = tuple(name for name, each in vars(Valuation).items() if isinstance(each, _Column))
+"""What a ``Valuation`` has of each account, in its order: all of a ``Snapshot`` that is not the same for its pass."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,20 @@ Lives here: the form. Not here: files, checksums, order (``spool``). ``decode(en
 The form describes itself. First a fixed head: magic, format number, length of the description. Then the description, in
 MessagePack: every value of ``model`` by the names of its class and fields, every array by type, length and place. Then
 the arrays, little-endian, each beginning at a multiple of 8. A field that a flush has gained since, and that has a
-default, may be absent; one that this version does not know is refused in words, never dropped.
+default, may be absent; one that this version does not know is refused in words, never dropped. The columns of a pass go
+by their names, as fields do.
 """
 
 import struct
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from evs_server import model
-from evs_server.model import Columns, Flush, Int64Array, Valuation
+from evs_server.model import VALUATION_COLUMNS, Columns, Flush, Valuation
 
 FORMAT: Final = 1
 """Grows when a form of this number could be misread; a field more is no reason."""
@@ -33,7 +34,6 @@ _CLASSES: Final[Mapping[str, type]] = {
 _FIELD_NAMES: Final[Mapping[type, tuple[str, ...]]] = {
     kind: tuple(field.name for field in fields(kind)) for kind in _CLASSES.values()
 }
-_COLUMNS_PER_ROW: Final = sum(field.type is Int64Array for field in fields(Valuation))
 _NUMBER_BYTES: Final = 8
 """Every column is of 64-bit integers."""
 
@@ -92,7 +92,7 @@ def array_bytes(flush: Flush) -> int:
         flush.corrections,
     )
     numbers = sum(len(mark.digest) for mark in flush.watermarks)
-    numbers += sum(len(valuation) for valuation in flush.rows) * _COLUMNS_PER_ROW
+    numbers += sum(len(valuation) for valuation in flush.rows) * len(VALUATION_COLUMNS)
     for table in tables:
         if table:
             numbers += len(table) * len(_FIELD_NAMES[type(table)])
@@ -119,8 +119,10 @@ def _described(value: object, arrays: list[bytes], end: list[int]) -> object:
         case None | int() | str():
             return value
     assert type(value).__name__ in _CLASSES, f"no form for {type(value).__name__}"
-    own = {field.name: _described(getattr(value, field.name), arrays, end) for field in fields(value)}  # type: ignore[arg-type]
-    return {type(value).__name__: own}
+    content = {name: getattr(value, name) for name in _FIELD_NAMES[type(value)]}
+    if isinstance(value, Valuation):
+        content |= zip(VALUATION_COLUMNS, content.pop("columns"), strict=True)
+    return {type(value).__name__: {name: _described(each, arrays, end) for name, each in content.items()}}
 
 
 def _restored(description: Any, arrays: memoryview) -> Any:
@@ -135,10 +137,19 @@ def _restored(description: Any, arrays: memoryview) -> Any:
     if name not in _CLASSES:
         raise ValueError(f"a flush with a {name}, which this version of EVS does not know")
     kind = _CLASSES[name]
-    known = {field.name: field for field in fields(kind)}
+    required = {field.name for field in fields(kind) if _is_required(field)}
+    known = set(_FIELD_NAMES[kind])
+    if kind is Valuation:
+        known, required = ((names - {"columns"}) | set(VALUATION_COLUMNS) for names in (known, required))
     if unknown := content.keys() - known:
         raise ValueError(f"a {name} with {', '.join(sorted(unknown))}, which this version of EVS does not know")
-    required = {key for key, field in known.items() if field.default is field.default_factory is MISSING}
     if absent := required - content.keys():
         raise ValueError(f"a {name} without {', '.join(sorted(absent))}, which this version of EVS needs")
-    return kind(**{key: _restored(part, arrays) for key, part in content.items()})
+    values = {key: _restored(part, arrays) for key, part in content.items()}
+    if kind is Valuation:
+        values["columns"] = np.array([values.pop(name) for name in VALUATION_COLUMNS])
+    return kind(**values)
+
+
+def _is_required(field: Field[Any]) -> bool:
+    return field.default is field.default_factory is MISSING

@@ -19,14 +19,13 @@ stored once, or set aside once.
 import logging
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import astuple, dataclass
 from importlib import resources
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import asyncpg
 import msgspec
-import numpy as np
 
 from evs_server.errors import StoreUnavailable
 from evs_server.model import Flush, Snapshot, Valuation
@@ -167,7 +166,7 @@ class _Rows:
     def part(self, start: int, end: int) -> list[Valuation]:
         """Passes of these rows and nothing else."""
         return [
-            _sliced(valuation, slice(max(0, start - first), end - first))
+            valuation.part(slice(max(0, start - first), end - first))
             for valuation, (first, last) in zip(self._passes, pairwise(self._ends), strict=True)
             if start < last and first < end
         ]
@@ -176,12 +175,3 @@ class _Rows:
         """One row."""
         place = bisect_right(self._ends, index) - 1
         return self._passes[place].snapshot(index - self._ends[place])
-
-
-def _sliced(valuation: Valuation, part: slice) -> Valuation:
-    columns: dict[str, Any] = {
-        field.name: value[part]
-        for field in fields(valuation)
-        if isinstance(value := getattr(valuation, field.name), np.ndarray)
-    }
-    return replace(valuation, **columns)

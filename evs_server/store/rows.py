@@ -186,27 +186,19 @@ SETTLEMENT: Final = Layout(
 )
 
 
-def equity_columns(valuation: Valuation) -> list[Int64Array]:
-    """Columns of ``EQUITY`` for one pass, in the order of its snapshots."""
-
-    def repeated(value: int) -> Int64Array:
-        return np.broadcast_to(np.int64(value), len(valuation))
-
+def equity_columns(valuations: Sequence[Valuation]) -> list[Int64Array]:
+    """Columns of ``EQUITY`` for at least one pass, in the order of their snapshots."""
+    # One array of all columns is as quickly joined as one column is: most passes of a flush value an account or two.
+    columns = valuations[0].columns
+    if len(valuations) > 1:
+        columns = np.concatenate([each.columns for each in valuations], axis=1)
+    of_pass = np.array([(each.timestamp_ms, each.tick, each.version) for each in valuations], np.int64).T
+    timestamp_ms, tick, version = of_pass.repeat([len(each) for each in valuations], axis=1)
+    account_id, equity, cash, position_value, day_change, percent_e4, unrealized, realized, net_flow, flags = columns
     return [
-        valuation.account_id,
-        repeated(valuation.timestamp_ms),
-        repeated(valuation.tick),
-        valuation.equity_cents,
-        valuation.cash_cents,
-        valuation.position_value_cents,
-        valuation.unrealized_cents,
-        valuation.realized_cents,
-        valuation.day_change_cents,
-        valuation.day_change_percent_e4,
-        repeated(valuation.version),
-        valuation.flags,
-        valuation.net_flow_cents,
-    ]
+        account_id, timestamp_ms, tick, equity, cash, position_value, unrealized, realized, day_change, percent_e4,
+        version, flags, net_flow,
+    ]  # fmt: skip
 
 
 def encode_valuations(valuations: Sequence[Valuation]) -> Iterator[bytes]:
@@ -216,20 +208,16 @@ def encode_valuations(valuations: Sequence[Valuation]) -> Iterator[bytes]:
 
 def _gathered(valuations: Sequence[Valuation]) -> Iterator[list[Int64Array]]:
     """Columns of ``EQUITY`` of each large pass, and of small ones together, in order."""
-    together: list[list[Int64Array]] = []
+    together: list[Valuation] = []
     row_count = 0
     for valuation in valuations:
         if together and row_count + len(valuation) > SLICE_ROWS:
-            yield _joined(together)
+            yield equity_columns(together)
             together, row_count = [], 0
-        together.append(equity_columns(valuation))
+        together.append(valuation)
         row_count += len(valuation)
     if together:
-        yield _joined(together)
-
-
-def _joined(tables: list[list[Int64Array]]) -> list[Int64Array]:
-    return tables[0] if len(tables) == 1 else [np.concatenate(parts) for parts in zip(*tables, strict=True)]
+        yield equity_columns(together)
 
 
 def _framed(slices: Iterable[bytes]) -> Iterator[bytes]:

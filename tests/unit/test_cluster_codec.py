@@ -23,25 +23,31 @@ from evs_server.cluster.news import (
 from evs_server.cluster.parts import Part, PartRun
 from evs_server.cluster.statuses import decode_error, encode_error
 from evs_server.limits import EXACT_MAX
-from evs_server.model import CashRun, SettlementColumns, SnapshotColumns, TickRun, TradeRun, Valuation
+from evs_server.model import (
+    VALUATION_COLUMNS,
+    CashRun,
+    SettlementColumns,
+    SnapshotColumns,
+    TickRun,
+    TradeRun,
+    Valuation,
+)
 from evs_server.rpc_status import STATUS_OF
 from tests.builders import NOON_MS, int64
 from tests.unit.test_rpc_status import an_error
-
-PASS_COLUMNS = [field.name for field in fields(Valuation) if field.name not in {"version", "tick", "timestamp_ms"}][:-1]
 
 
 def some_snapshots(count: int) -> SnapshotColumns:
     """Ids, versions and times are positive, and so are flags; all else goes both ways."""
     rows = np.arange(1, count + 1)
-    signed = {name: rows * (-1) ** place * 7 for place, name in enumerate(PASS_COLUMNS)}
+    signed = {name: rows * (-1) ** place * 7 for place, name in enumerate(VALUATION_COLUMNS)}
     return SnapshotColumns(**{**signed, "version": rows, "tick": rows, "timestamp_ms": rows, "flags": rows % 64})
 
 
 def some_valuation(count: int, version: int = 9) -> Valuation:
     rows = some_snapshots(count)
-    columns = {name: getattr(rows, name) for name in PASS_COLUMNS}
-    return Valuation(version, 3, NOON_MS, **columns, session_roll=True)
+    columns = np.array([getattr(rows, name) for name in VALUATION_COLUMNS])
+    return Valuation(version, 3, NOON_MS, columns, session_roll=True)
 
 
 def some_news(*passes: Valuation) -> News:
@@ -126,8 +132,8 @@ def test_news_without_passes_is_one_message() -> None:
 def test_a_piece_of_news_fits_into_a_message() -> None:
     """Whatever the numbers are."""
     most = np.full(NEWS_ROWS_MAX, EXACT_MAX)
-    columns = {**dict.fromkeys(PASS_COLUMNS, most), "flags": most % 64}
-    worst = Valuation(EXACT_MAX, EXACT_MAX, NOON_MS, **columns, session_roll=True)
+    columns = np.array([most % 64 if name == "flags" else most for name in VALUATION_COLUMNS])
+    worst = Valuation(EXACT_MAX, EXACT_MAX, NOON_MS, columns, session_roll=True)
     [piece] = in_pieces(some_news(worst))
     assert len(codec.encode_news(piece)) < 2**20
 

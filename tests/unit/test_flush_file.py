@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from evs_server.model import Columns, Flush
+from evs_server.model import VALUATION_COLUMNS, Columns, Flush
 from evs_server.store import flush_file
 from evs_server.store.flush_file import array_bytes, decode, encode
 from tests.flushes import a_flush, a_valuation, a_watermark, an_account_row, plain, snapshots
@@ -37,6 +37,16 @@ def test_a_flush_is_the_same_after_a_round_trip() -> None:
     flush = a_full_flush()
     assert plain(flush) == plain(decode(encode(flush)))
     assert all(len(value) for field in fields(flush) if isinstance(value := getattr(flush, field.name), Columns))
+
+
+def test_a_pass_is_written_column_by_column() -> None:
+    """As older versions write and read it, whatever it is in memory."""
+    file = encode(a_flush(1, rows=[a_valuation(3, {1: 10})]))
+    description = msgspec.msgpack.decode(file[12 : 12 + int.from_bytes(file[8:12], "little")])
+    [[(name, content)]] = [each.items() for each in description["Flush"]["rows"]]
+    assert ("Valuation", [*["version", "tick", "timestamp_ms", "session_roll"], *VALUATION_COLUMNS]) == (
+        name, list(content),
+    )  # fmt: skip
 
 
 @given(flush_sequences())

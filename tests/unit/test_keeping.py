@@ -29,10 +29,11 @@ def a_pass(
     cash, net_flow = column(CASH_CENTS, "cash"), column(1_000_000, "net_flow")
     equity = cash + worth
     base = column(0, "base")
-    return Valuation(
-        version, version, START_MS + at_ms, account_id, equity, cash, worth, equity - net_flow - base,
-        column(0, "percent"), worth, column(0, "realized"), net_flow, column(0, "flags"), session_roll=roll,
+    columns = (
+        account_id, equity, cash, worth, equity - net_flow - base, column(0, "percent"), worth, column(0, "realized"),
+        net_flow, column(0, "flags"),
     )  # fmt: skip
+    return Valuation(version, version, START_MS + at_ms, np.array(columns), session_roll=roll)
 
 
 def stored(kept: Sequence[Valuation]) -> list[tuple[int, int]]:

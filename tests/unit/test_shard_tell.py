@@ -10,7 +10,7 @@ from evs_server.cluster.news import NEWS_ROWS_MAX, News
 from evs_server.errors import OutOfBounds
 from evs_server.ingest.course import Outcome
 from evs_server.ingest.position import LogPosition
-from evs_server.model import Batch, SnapshotColumns, Valuation
+from evs_server.model import VALUATION_COLUMNS, Batch, Valuation
 from evs_server.shard.tell import Teller
 from tests.builders import int64
 from tests.log_in_process import LogInProcess
@@ -48,9 +48,8 @@ async def told() -> Told:
 
 def a_pass(version: int, row_count: int, *, session_roll: bool = False) -> Valuation:
     """A pass over so many accounts."""
-    column = np.arange(row_count)
-    names = (name for name in SnapshotColumns.__dataclass_fields__ if name not in {"version", "tick", "timestamp_ms"})
-    return Valuation(version, 1, 0, **dict.fromkeys(names, column), session_roll=session_roll)
+    columns = np.tile(np.arange(row_count), (len(VALUATION_COLUMNS), 1))
+    return Valuation(version, 1, 0, columns, session_roll=session_roll)
 
 
 async def test_nothing_new_is_not_told(told: Told) -> None:
