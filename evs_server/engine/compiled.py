@@ -42,6 +42,7 @@ _ROOMS: Final = (_HERE, _HERE.parent.joinpath("ingest"))
 _BESIDE: Final = _HERE.joinpath("__pycache__")
 _CONSTANTS: Final = (
     _HERE.joinpath("tables.py"), _HERE.parent.joinpath("limits.py"), _HERE.parent.joinpath("model", "base.py"),
+    _HERE.parent.joinpath("model", "valuations.py"),
 )  # fmt: skip
 
 

@@ -1,6 +1,9 @@
 """Where compiled code is kept, and that it is compiled for what it is declared with and nothing else."""
 
+import ast
+import importlib
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +81,32 @@ def test_code_is_compiled_anew_when_any_source_of_a_kernel_changes(
         digests.add(compiled._sources_digest())
     (tmp_path / "plain.py").write_text("no loops here")
     assert 4 == len(digests | {compiled._sources_digest()})
+
+
+def constants_of(file: Path) -> set[str]:
+    """The numbers, enumerations and tuples that a file takes from elsewhere: what kernels can be made of."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("evs_server."):
+            module = importlib.import_module(str(node.module))
+            for name in (each.name for each in node.names):
+                value = getattr(module, name, None)  # of a package, perhaps a module
+                is_enumeration = isinstance(value, type) and issubclass(value, int)
+                if isinstance(value, int | tuple) or is_enumeration:
+                    found.add(name)
+    return found
+
+
+def test_whatever_numbers_kernels_are_made_of_compile_them_anew() -> None:
+    """They are machine code by then: numba does not look whether one has changed."""
+    sources = [path for room in compiled._ROOMS for path in room.glob("*.py")]
+    digested = {path for path in sources if re.search("@kernel|@helper", path.read_text())} | set(compiled._CONSTANTS)
+    package = Path(compiled.__file__).parents[1]
+    for name in set[str]().union(*(constants_of(path) for path in digested & set(sources))):
+        made = re.compile(rf"^(class {name}\b|{name}(: Final\S*)? = )", re.MULTILINE)
+        makers = [path for path in package.rglob("*.py") if made.search(path.read_text())]
+        assert makers, name
+        assert set(makers) <= digested, name
 
 
 def test_code_that_checks_its_indexes_is_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
