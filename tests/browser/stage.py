@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +40,11 @@ class Stage:
         self.settings: Settings = load(data_dir=data_dir, server=self.address, bridge_listen="127.0.0.1:0")
         self._evs: Command | None = None
         self._symbols = itertools.count(1)
-        # No session rolls while the tests run.
-        self._session_roll = (datetime.now(UTC) + timedelta(hours=12)).strftime("%H:%M")
         self._started = ExitStack()
 
     def start_evs(self) -> None:
         """Start EVS; it is ready on return."""
-        started = serving(self.tables.dsn, self.settings.data_dir, listen=self.address, session_roll=self._session_roll)
+        started = serving(self.tables.dsn, self.settings.data_dir, listen=self.address)
         self._evs, _ = self._started.enter_context(started)
 
     def kill_evs(self) -> None:

@@ -100,6 +100,13 @@ def stage(tmp_path: Path) -> Iterator[ClusterStage]:
         stage.close()
 
 
+@pytest.fixture
+def open_screen(stage: ClusterStage, open_screen: Opener) -> Opener:
+    """Pages of this stage, gone before it is: one that is still there would ask it in vain, and tell so."""
+    assert stage.url
+    return open_screen
+
+
 def owned_by(screen: Screen, mark: str) -> int:
     """How many cells show a mark."""
     return screen.page.locator("#cells span").get_by_text(mark, exact=True).count()

@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,11 +54,6 @@ class Installation(NamedTuple):
     is_cluster: bool
 
 
-def _far_roll() -> str:
-    """A time of day at which a session may roll that does not come while the tests run."""
-    return (datetime.now(UTC) + timedelta(hours=12)).strftime("%H:%M")
-
-
 @pytest.fixture(scope="session")
 def cluster(system_server: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A gateway and three workers; one for all modules, which take as long to start as it does."""
@@ -67,7 +61,7 @@ def cluster(system_server: DatabaseServer, tmp_path_factory: pytest.TempPathFact
     with (
         exchange_database(system_server) as tables,
         a_nats(directory / "nats") as nats,
-        Cluster(nats.url, tables.dsn, directory, session_roll=_far_roll()) as cluster,
+        Cluster(nats.url, tables.dsn, directory) as cluster,
     ):
         yield Installation(tables, started(cluster), is_cluster=True)
         cluster.stop()
@@ -83,7 +77,7 @@ def installation(
         return
     with (
         exchange_database(system_server) as tables,
-        serving(tables.dsn, tmp_path_factory.mktemp("evs"), session_roll=_far_roll()) as (evs, address),
+        serving(tables.dsn, tmp_path_factory.mktemp("evs")) as (evs, address),
     ):
         yield Installation(tables, address, is_cluster=False)
         assert 0 == evs.terminate(), evs.said

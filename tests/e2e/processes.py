@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from tests.patience import PATIENCE_SECONDS
+from tests.sessions import FAR_ROLL
 
 STOP_SECONDS = 15
 """An orderly end takes no longer (FAULTS F2)."""
@@ -79,9 +80,11 @@ def running(*arguments: str, **settings: str | Path) -> Iterator[Command]:
 
     Args:
         arguments: What follows ``evs`` on the command line.
-        settings: ``EVS_<NAME>`` by its name in lower case; nothing of the caller's own environment is handed on.
+        settings: ``EVS_<NAME>`` by its name in lower case; nothing of the caller's own environment is handed on. Where
+            they do not say when sessions roll, none does meanwhile.
     """
     env = {name: value for name, value in os.environ.items() if not name.startswith("EVS_")}
+    settings = {"session_roll": FAR_ROLL, **settings}
     env |= {f"EVS_{name.upper()}": str(value) for name, value in settings.items()}
     program = Path(sys.executable).with_name("evs")
     process = subprocess.Popen(

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import CodeType
 from typing import Any, cast
@@ -46,8 +45,7 @@ def address(embedded_server: DatabaseServer, tmp_path_factory: pytest.TempPathFa
     with exchange_database(embedded_server) as tables:
         rows = ", ".join(f"({number}, 'g-{number}', {OPENING_CENTS})" for number in ACCOUNTS)
         tables.run(f"INSERT INTO accounts (id, google_id, currency_balance) VALUES {rows}")
-        roll = (datetime.now(UTC) + timedelta(hours=12)).strftime("%H:%M")  # no session rolls while the tests run
-        with serving(tables.dsn, tmp_path_factory.mktemp("evs"), session_roll=roll) as (_, address):
+        with serving(tables.dsn, tmp_path_factory.mktemp("evs")) as (_, address):
             yield address
 
 

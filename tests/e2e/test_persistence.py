@@ -71,9 +71,8 @@ class Seen(NamedTuple):
 @contextmanager
 def evs(data_dir: Path, **settings: str) -> Iterator[tuple[Command, str, ExchangeTables]]:
     """EVS on a database of its own; the command, its address, and the exchange's side of its database."""
-    with running(
-        "serve", data_dir=data_dir, listen="127.0.0.1:0", metrics_listen="", reconcile_seconds="0", **settings
-    ) as command:
+    fixed = {"listen": "127.0.0.1:0", "metrics_listen": "", "reconcile_seconds": "0", "session_roll": "00:00"}
+    with running("serve", data_dir=data_dir, **fixed, **settings) as command:
         address = command.wait_for(r"(?m)^.*\bready\b.*?(\S+:\S+)\s*$").group(1)
         dsn = running_database(load(data_dir=data_dir))
         assert dsn is not None

@@ -17,6 +17,7 @@ from evs_server.clock import Clock
 from evs_server.config import load
 from tests.patience import PATIENCE_SECONDS
 from tests.serving import Stub, within_patience
+from tests.sessions import FAR_ROLL
 from tests.wire import a_request
 
 ROW_OF = {
@@ -75,8 +76,10 @@ class Evs:
 
 @contextlib.asynccontextmanager
 async def entered(database: str, directory: Path, clock: Clock | None = None, **settings: object) -> AsyncIterator[Evs]:
-    """An EVS that listens, and may not serve yet."""
+    """An EVS that listens, and may not serve yet; by the real clock, no session rolls meanwhile."""
     given = {"database_url": database, "data_dir": directory, "listen": f"unix:{directory}/evs.sock"} | settings
+    if clock is None:
+        given = {"session_roll": FAR_ROLL} | given
     async with (
         Application(load(**given), clock) as application,
         grpc.aio.insecure_channel(application.address) as channel,
