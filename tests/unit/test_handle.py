@@ -1,8 +1,12 @@
 """What kernels are handed of an engine: one array, true of every table however it grows."""
 
+from functools import partial
 from operator import is_
 
+import numpy as np
+
 from evs_server.engine import Engine
+from evs_server.engine.book import Book
 from evs_server.model import Side
 from tests.builders import NOON_MS, an_account, an_engine
 
@@ -20,11 +24,13 @@ def tells_of_all_there_is(engine: Engine) -> bool:
     """Whether what a kernel is handed now is what the book has now, array by array."""
     book, changes = engine._book, engine._changes
     changes.handle()
-    told = changes._everything
-    now = (*book.tables(), book.latest.blocks)
-    return all(map(is_, (*told.tables, told.latest), now)) and all(
-        len(getattr(told.marked, name)) == len(getattr(changes, name).words) for name in ("dirty", "touched", "moved")
-    )
+    told, unsaved = changes._everything, changes.unsaved
+    sets = (
+        changes.dirty, changes.touched, changes.moved, changes.set_again, changes.due,
+        unsaved.accounts, unsaved.positions, unsaved.symbols,
+    )  # fmt: skip
+    now = (*book.tables(), book.latest.blocks, *(rows.words for rows in sets))
+    return all(map(is_, (*told.tables, told.latest, *told.marked), now))
 
 
 def test_a_handle_is_written_again_when_any_table_has_grown() -> None:
@@ -47,6 +53,20 @@ def test_a_handle_is_written_again_when_any_table_has_grown() -> None:
             assert tells_of_all_there_is(engine)
         assert exactly.state_hash() == singly.state_hash()
     assert taken_count > 6_000
+
+
+def test_whatever_grows_of_a_book_is_noted() -> None:
+    """Each by itself: most of them mostly grow together with another, and none may count on that."""
+    book = Book()
+    tables = (book.accounts, book.latest, book.lots, book.positions, book.symbols, book.segments)
+    growing = [
+        *(partial(table.reserve, table.capacity + 1) for table in tables),
+        *(partial(index.put, np.arange(33), 0) for index in (book.account_index, book.symbol_index)),
+        partial(book.position_index.reserve, 100, book.lots.blocks),
+    ]
+    for number, grow in enumerate(growing, book.growth.count + 1):
+        grow()
+        assert number == book.growth.count
 
 
 def test_a_handle_is_the_same_while_nothing_grows() -> None:
