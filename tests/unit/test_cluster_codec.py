@@ -121,6 +121,7 @@ def test_large_news_is_told_in_pieces_and_only_the_last_says_how_far_it_is() -> 
     assert [0, 1] == [len(piece.refusals) for piece in pieces]
     told = [(made.valuation.version, made.valuation.account_id.tolist()) for piece in pieces for made in piece.passes]
     assert [(1, [7, 14, 21, 28]), (1, [35]), (2, [7, 14, 21]), (3, [])] == told
+    assert all(made.valuation.session_roll for piece in pieces for made in piece.passes), "as a part of a roll is one"
 
 
 def test_news_without_passes_is_one_message() -> None:
