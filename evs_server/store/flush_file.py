@@ -147,7 +147,7 @@ def _restored(description: Any, arrays: memoryview) -> Any:
         raise ValueError(f"a {name} without {', '.join(sorted(absent))}, which this version of EVS needs")
     values = {key: _restored(part, arrays) for key, part in content.items()}
     if kind is Valuation:
-        values["columns"] = np.array([values.pop(name) for name in VALUATION_COLUMNS])
+        values["columns"] = np.array([values.pop(name) for name in VALUATION_COLUMNS], np.int64)
     return kind(**values)
 
 
