@@ -50,7 +50,7 @@ class IdIndex:
     The rows of ids, none of which is ever removed.
 
     Args:
-        growth: Told when the index has moved; absent: nobody is.
+        growth: Told when the index is to move; absent: nobody is.
 
     Attributes:
         slot: For kernels, shape ``(slots, 2)``: an id plus 1, and its row; all zeros if empty.
@@ -68,9 +68,9 @@ class IdIndex:
         while 2 * self._count > slots:
             slots *= 2
         if slots > len(self.slot):
+            self._growth.note()
             known, self.slot = self.slot, np.zeros((slots, 2), np.int64)
             _move_ids(known, self.slot)
-            self._growth.note()
         _put_ids(self.slot, np.ascontiguousarray(ids, np.int64), first_row)
 
     def has_all(self, ids: Int64Array) -> bool:
@@ -106,7 +106,7 @@ class PositionIndex:
     The rows of positions by account and symbol.
 
     Args:
-        growth: Told when the index has grown.
+        growth: Told when the index is to grow.
 
     Attributes:
         slots: For kernels; others once the index has grown, and of the old ones nothing is true then.
@@ -130,9 +130,9 @@ class PositionIndex:
             slot_count = max(needed, known * 5 // 4) if needed > known else known
             # There are fewer rows than slots, but for spare ones: mostly the bits will do until it grows again.
             row_bits = max(slot_count, row_count).bit_length()
+            self._growth.note()
             self.slots = Slots(self._emptied(slot_count), np.array([0, row_bits], np.int64))
             _put_positions(self.slots, lot)
-            self._growth.note()
 
     def _emptied(self, slot_count: int) -> Int32Array:
         """So many empty slots, where the index lies if there is room: new memory costs more than to fill it."""

@@ -68,7 +68,7 @@ class Growth:
         self.count = 0
 
     def note(self) -> None:
-        """Take note that something has grown, or has moved."""
+        """Take note that something grows, or moves: before it does, since it may fail half way."""
         self.count += 1
 
 
@@ -80,7 +80,7 @@ class Table:
     than ``count``: slice with ``[:count]`` before working on all rows.
 
     Args:
-        growth: Told when there is more room; absent: nobody is.
+        growth: Told when there is to be more room.
 
     Attributes:
         blocks: Its columns and its count for kernels; others once the table has moved.
@@ -90,8 +90,8 @@ class Table:
     blocks: Blocks
     _element: ClassVar[dict[object, type]] = {Int64Array: np.int64, Int32Array: np.int32, BoolArray: np.bool_}
 
-    def __init__(self, growth: Growth | None = None) -> None:
-        self._growth = growth or Growth()
+    def __init__(self, growth: Growth) -> None:
+        self._growth = growth
         self._tally = np.zeros(2, np.int64)
         self._room = 0
         self.reserve(_FIRST_CAPACITY)
@@ -124,10 +124,10 @@ class Table:
         if row_count <= known:
             return
         capacity = max(row_count, known * 2 if known < _SMALL else known * 5 // 4)
+        self._growth.note()
         if capacity > self._room:
             self._move(capacity)
         self._tally[1] = capacity
-        self._growth.note()
 
     def _move(self, capacity: int) -> None:
         """Have blocks with room for so many rows, or for all that could ever be."""

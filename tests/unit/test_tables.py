@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 from evs_server.engine import index, pages
 from evs_server.engine.book import Book
 from evs_server.engine.index import IdIndex
-from evs_server.engine.tables import NO_ROW, Accounts, Lots, Positions, Symbols, Table, lot_key, owner_of, symbol_of
+from evs_server.engine.tables import (
+    NO_ROW,
+    Accounts,
+    Growth,
+    Lots,
+    Positions,
+    Symbols,
+    Table,
+    lot_key,
+    owner_of,
+    symbol_of,
+)
 from tests.builders import int64
 
 GROWS_IN_PLACE = pytest.mark.skipif(not pages.GROW_IN_PLACE, reason="tables of this system move as they grow")
@@ -27,7 +38,7 @@ def columns_of(table: Table) -> list[npt.NDArray[Any]]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_columns_keep_what_they_hold_when_a_table_grows(kind: type[Table]) -> None:
     """Each column is on its own, whether numbers lie by row or by column, and new rows are zeros."""
-    table = kind()
+    table = kind(Growth())
     table.extend(3)
     for salt, column in enumerate(columns_of(table)):
         column[:3] = [salt % 2, 1, 0]
@@ -39,7 +50,7 @@ def test_columns_keep_what_they_hold_when_a_table_grows(kind: type[Table]) -> No
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_column_is_where_kernels_look_for_it(kind: type[Table]) -> None:
-    table = kind()
+    table = kind(Growth())
     for name in ("symbol_id", "account_id", "quantity_bp", "valued_quantity_bp"):
         if hasattr(table, name):
             getattr(table, name)[7] = 42
@@ -48,7 +59,7 @@ def test_a_column_is_where_kernels_look_for_it(kind: type[Table]) -> None:
 
 
 def test_a_row_of_an_account_begins_where_the_processor_fetches() -> None:
-    accounts = Accounts()
+    accounts = Accounts(Growth())
     for _ in range(3):
         accounts.extend(1_000)
         assert [0, 0] == [accounts.blocks.int64.ctypes.data % 64, accounts.blocks.int64.strides[0] % 64]
@@ -57,7 +68,7 @@ def test_a_row_of_an_account_begins_where_the_processor_fetches() -> None:
 @pytest.mark.parametrize("row_count", [3, 70_000])
 def test_a_lot_lies_in_one_line_of_the_processors(row_count: int) -> None:
     """A trade waits for one place of memory, not for two: while the table is small, and where it stays."""
-    lots = Lots()
+    lots = Lots(Growth())
     lots.extend(row_count)
     begins, row_bytes = lots.blocks.int64.ctypes.data, lots.blocks.int64.strides[0]
     assert (0, 32) == (begins % 64, row_bytes)
@@ -73,7 +84,7 @@ def test_a_key_tells_an_account_and_a_symbol() -> None:
 
 def test_tables_beyond_a_size_grow_by_a_quarter() -> None:
     """Spare rows are memory, too."""
-    table = Symbols()
+    table = Symbols(Growth())
     table.extend(100_000)
     table.extend(1)
     assert 125_000 == table.capacity
@@ -82,7 +93,7 @@ def test_tables_beyond_a_size_grow_by_a_quarter() -> None:
 @GROWS_IN_PLACE
 def test_a_large_table_grows_where_it_is() -> None:
     """Nobody waits for millions of rows to be moved, and what kernels have in hand stays right."""
-    table = Positions()
+    table = Positions(Growth())
     table.extend(70_000)
     table.valued_quantity_bp[69_999] = 42
     blocks = table.blocks
@@ -101,7 +112,7 @@ def test_a_large_table_moves_where_the_system_promises_no_more_memory_than_it_ha
         return np.zeros(count, element)
 
     monkeypatch.setattr(pages, "zeros", refuse)
-    table = Positions()
+    table = Positions(Growth())
     table.extend(70_000)
     table.valued_quantity_bp[69_999] = 42
     table.extend(200_000)
@@ -112,7 +123,7 @@ def test_a_large_table_moves_where_the_system_promises_no_more_memory_than_it_ha
 def test_positions_come_to_new_pages_one_by_one() -> None:
     """A huge page is cleared when it is first written to: a batch waits for one of them, not for one of each column."""
     firsts: list[int] = []
-    for table in (Lots(), Positions()):
+    for table in (Lots(Growth()), Positions(Growth())):
         table.extend(70_000)
         columns = [table.blocks.int64[:, 0]] if table.by_row else columns_of(table)
         for column in columns:
@@ -125,7 +136,7 @@ def test_positions_come_to_new_pages_one_by_one() -> None:
 def test_spare_rows_of_a_large_table_are_no_memory() -> None:
     """Address space is: as much as the machine's memory."""
     before = resident_bytes()
-    table = Positions()
+    table = Positions(Growth())
     table.extend(70_000)
     assert table.blocks.int64.nbytes > 2**30
     assert resident_bytes() - before < 100 * 2**20
