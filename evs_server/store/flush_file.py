@@ -7,7 +7,7 @@ The form describes itself. First a fixed head: magic, format number, length of t
 MessagePack: every value of ``model`` by the names of its class and fields, every array by type, length and place. Then
 the arrays, little-endian, each beginning at a multiple of 8. A field that a flush has gained since, and that has a
 default, may be absent; one that this version does not know is refused in words, never dropped. The columns of a pass go
-by their names, as fields do.
+by their names, as fields do, and lie one behind the other.
 """
 
 import struct
@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from evs_server import model
-from evs_server.model import VALUATION_COLUMNS, Columns, Flush, Valuation
+from evs_server.model import VALUATION_COLUMNS, Columns, Flush, Int64Array, Valuation
 
 FORMAT: Final = 1
 """Grows when a form of this number could be misread; a field more is no reason."""
@@ -145,10 +145,20 @@ def _restored(description: Any, arrays: memoryview) -> Any:
         raise ValueError(f"a {name} with {', '.join(sorted(unknown))}, which this version of EVS does not know")
     if absent := required - content.keys():
         raise ValueError(f"a {name} without {', '.join(sorted(absent))}, which this version of EVS needs")
-    values = {key: _restored(part, arrays) for key, part in content.items()}
+    columns = {}
     if kind is Valuation:
-        values["columns"] = np.array([values.pop(name) for name in VALUATION_COLUMNS], np.int64)
-    return kind(**values)
+        columns = {"columns": _columns([content.pop(key) for key in VALUATION_COLUMNS], arrays)}
+    return kind(**columns, **{key: _restored(part, arrays) for key, part in content.items()})
+
+
+def _columns(descriptions: list[Any], arrays: memoryview) -> Int64Array:
+    """The columns of a pass, as one view: they lie one behind the other, as every version writes them."""
+    count, (kind, length, start) = len(descriptions), descriptions[0]["array"]
+    behind_each_other = [{"array": ["<i8", length, start + at * length * _NUMBER_BYTES]} for at in range(count)]
+    if descriptions != behind_each_other:
+        raise ValueError(f"columns of a pass of {kind} and {length} rows that do not lie one behind the other")
+    numbers: Int64Array = np.frombuffer(arrays, np.dtype("<i8"), count * length, start)
+    return numbers.reshape(count, length)
 
 
 def _is_required(field: Field[Any]) -> bool:

@@ -13,6 +13,8 @@ from evs_server.store.flush_file import array_bytes, decode, encode
 from tests.flushes import a_flush, a_valuation, a_watermark, an_account_row, plain, snapshots
 from tests.property.test_merging import flush_sequences
 
+A_PASS = a_flush(1, rows=[a_valuation(3, {1: 10})])
+
 
 def a_full_flush() -> Flush:
     """A flush with something in every field: also in those that it has gained since this was written."""
@@ -47,6 +49,12 @@ def test_a_pass_is_written_column_by_column() -> None:
     assert ("Valuation", [*["version", "tick", "timestamp_ms", "session_roll"], *VALUATION_COLUMNS]) == (
         name, list(content),
     )  # fmt: skip
+
+
+def test_a_pass_is_read_as_one_view_of_its_file() -> None:
+    """Copied, what waits in the spool would be twice as large in memory as it is said to be."""
+    [valuation] = decode(encode(a_flush(1, rows=[a_valuation(3, {1: 10, 2: 20})]))).rows
+    assert (False, True) == (valuation.columns.flags.owndata, valuation.columns.flags.c_contiguous)
 
 
 @given(flush_sequences())
@@ -95,6 +103,7 @@ def changed_description(file: bytes, change: str, to: str) -> bytes:
         (changed_description(encode(a_flush(1)), "event_count", "number2"), "a Flush with number2"),
         (changed_description(encode(a_flush(1)), "EngineMeta", "EngineMood"), "with a EngineMood, which this version"),
         (changed_description(encode(a_flush(1)), "<i8", "<f8"), "cannot be read"),
+        (changed_description(encode(A_PASS), "<i8", "<u8"), "columns of a pass of <u8 and 1 rows that do not lie one"),
         (encode(a_flush(1, accounts=[an_account_row(1)]))[:-1], "buffer is smaller"),
     ],
 )
