@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evs_server.limits import WATCH_ROWS_MAX
-from evs_server.model import Int64Array, Snapshot, SnapshotColumns, Valuation
+from evs_server.model import Int64Array, Snapshot, SnapshotColumns, Valuation, table_of
 
 
 class Pending(NamedTuple):
@@ -125,11 +125,12 @@ class PassBox:
 
     def drain(self) -> Sheet | None:
         """What is to be sent now, the newest of each account, or None; nothing waits afterwards."""
-        passes = [valuation.snapshots() for valuation in self._waiting]
+        passes = self._waiting
+        if not passes:
+            return None
         self._clear()
-        if len(passes) < 2:
-            return Sheet(passes[0], np.zeros(len(passes[0]), np.int64), first=False) if passes else None
-        return _newest(passes)
+        table = table_of(passes)
+        return Sheet(table, np.zeros(len(table), np.int64), first=False) if len(passes) == 1 else _newest(table)
 
     def _clear(self) -> None:
         self._waiting, self._row_count = [], 0
@@ -206,16 +207,12 @@ class Hub:
         return len(self._pass_boxes)
 
 
-def _newest(tables: list[SnapshotColumns]) -> Sheet:
+def _newest(table: SnapshotColumns) -> Sheet:
     """The last row of each account, ascending by account, and how many came before it."""
-    columns = [np.concatenate(parts) for parts in zip(*(_columns(table) for table in tables), strict=True)]
-    account_id = columns[0]
+    account_id = table.account_id
     order = np.argsort(account_id, kind="stable")
     ascending = account_id[order]
     end = np.append(np.flatnonzero(ascending[1:] != ascending[:-1]), len(ascending) - 1)
     count = np.diff(end, prepend=-1)
-    return Sheet(SnapshotColumns(*(column[order[end]] for column in columns)), count - 1, first=False)
-
-
-def _columns(table: SnapshotColumns) -> list[Int64Array]:
-    return [getattr(table, field.name) for field in fields(table)]
+    columns = (getattr(table, field.name)[order[end]] for field in fields(table))
+    return Sheet(SnapshotColumns(*columns), count - 1, first=False)

@@ -27,7 +27,7 @@ from evs_server.errors import EvsError, OperatingError
 from evs_server.gateway.owners import Owners
 from evs_server.gateway.progress import Progress, ShardProgress
 from evs_server.gateway.table import SnapshotTable
-from evs_server.model import VALUATION_COLUMNS, SnapshotColumns, Valuation
+from evs_server.model import VALUATION_COLUMNS, SnapshotColumns, Valuation, table_of
 from evs_server.ports import ValuationSink
 
 log = logging.getLogger(__name__)
@@ -173,7 +173,7 @@ class Hearing:
         told = self._told.get(made.batch_id)
         if told is not None and not valuation.session_roll:
             told.accounts_valued += len(valuation)
-        newer = self._table.put(valuation.snapshots())
+        newer = self._table.put(table_of((valuation,)))
         if newer.any():
             self._readers.publish(valuation.selected(newer))
 

@@ -49,7 +49,7 @@ from evs_server.model.state import (
     PositionColumns,
     SnapshotColumns,
 )
-from evs_server.model.valuations import VALUATION_COLUMNS, PositionView, Snapshot, Valuation
+from evs_server.model.valuations import VALUATION_COLUMNS, PositionView, Snapshot, Valuation, table_of
 
 __all__ = [
     "VALUATION_COLUMNS",
@@ -105,4 +105,5 @@ __all__ = [
     "Watermark",
     "part_of",
     "quickly_made",
+    "table_of",
 ]

@@ -1,5 +1,6 @@
 """Valuations, as they go out. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,14 +79,8 @@ class Valuation:
         account_id, *numbers = self.columns[:, index].tolist()
         return Snapshot(account_id, self.version, self.tick, self.timestamp_ms, *numbers)
 
-    def snapshots(self) -> SnapshotColumns:
-        """All of them as a table."""
-        of_pass = (np.broadcast_to(np.int64(each), len(self)) for each in (self.version, self.tick, self.timestamp_ms))
-        account_id, *numbers = self.columns
-        return SnapshotColumns(account_id, *of_pass, *numbers)
-
     def part(self, wanted: BoolArray | slice) -> "Valuation":
-        """The pass with some of its snapshots."""
+        """The pass with some of its snapshots; of a slice, in the same memory."""
         return Valuation(self.version, self.tick, self.timestamp_ms, self.columns[:, wanted], self.session_roll)
 
     def selected(self, wanted: BoolArray) -> "Valuation":
@@ -95,6 +90,17 @@ class Valuation:
 
 VALUATION_COLUMNS: Final = tuple(name for name, each in vars(Valuation).items() if isinstance(each, _Column))
 """What a ``Valuation`` has of each account, in its order: all of a ``Snapshot`` that is not the same for its pass."""
+
+
+def table_of(passes: Sequence[Valuation]) -> SnapshotColumns:
+    """The snapshots of at least one pass, in order."""
+    columns = passes[0].columns
+    if len(passes) > 1:
+        # All columns at once, which takes as long as one of them would: most passes value an account or two.
+        columns = np.concatenate([each.columns for each in passes], axis=1)
+    of_pass = np.array([(each.version, each.tick, each.timestamp_ms) for each in passes], np.int64).T
+    account_id, *numbers = columns
+    return SnapshotColumns(account_id, *of_pass.repeat([len(each) for each in passes], axis=1), *numbers)
 
 
 @dataclass(frozen=True, slots=True)

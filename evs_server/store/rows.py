@@ -32,6 +32,7 @@ from evs_server.model import (
     SnapshotColumns,
     UnannouncedColumns,
     Valuation,
+    table_of,
 )
 
 HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -188,17 +189,22 @@ SETTLEMENT: Final = Layout(
 
 def equity_columns(valuations: Sequence[Valuation]) -> list[Int64Array]:
     """Columns of ``EQUITY`` for at least one pass, in the order of their snapshots."""
-    # One array of all columns is as quickly joined as one column is: most passes of a flush value an account or two.
-    columns = valuations[0].columns
-    if len(valuations) > 1:
-        columns = np.concatenate([each.columns for each in valuations], axis=1)
-    of_pass = np.array([(each.timestamp_ms, each.tick, each.version) for each in valuations], np.int64).T
-    timestamp_ms, tick, version = of_pass.repeat([len(each) for each in valuations], axis=1)
-    account_id, equity, cash, position_value, day_change, percent_e4, unrealized, realized, net_flow, flags = columns
+    table = table_of(valuations)
     return [
-        account_id, timestamp_ms, tick, equity, cash, position_value, unrealized, realized, day_change, percent_e4,
-        version, flags, net_flow,
-    ]  # fmt: skip
+        table.account_id,
+        table.timestamp_ms,
+        table.tick,
+        table.equity_cents,
+        table.cash_cents,
+        table.position_value_cents,
+        table.unrealized_cents,
+        table.realized_cents,
+        table.day_change_cents,
+        table.day_change_percent_e4,
+        table.version,
+        table.flags,
+        table.net_flow_cents,
+    ]
 
 
 def encode_valuations(valuations: Sequence[Valuation]) -> Iterator[bytes]:
