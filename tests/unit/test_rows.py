@@ -35,6 +35,18 @@ def test_a_percentage_is_three_digits_of_base_ten_thousand() -> None:
     assert expected == layout.encode([int64(-100_005)])
 
 
+def test_rows_keep_nothing_of_those_encoded_before() -> None:
+    """They are written where those were: fewer, more and as many, with every kind of field."""
+    kinds = {kind.name: kind for kind in Kind}
+    layout = Layout(kinds)
+    given = [int64(-3, 1, -PERCENT_E4_MAX), int64(1), int64(0, -1, 1, 2, -2, 3, 7), int64(5, 4, 3, 2, 1, 0, -1)]
+    small = [np.abs(column) % 2 for column in given]
+    tables = [
+        [column if kind is Kind.NUMERIC_E4 else few for kind in Kind] for column, few in zip(given, small, strict=True)
+    ]
+    assert [Layout(kinds).encode(table) for table in tables] == [layout.encode(table) for table in tables]
+
+
 def test_what_is_encoded_is_decoded_to_the_same_columns() -> None:
     layout = Layout({"wide": Kind.INT8, "narrow": Kind.INT4, "yes": Kind.BOOL})
     columns = [int64(-1, 0, EXACT_MAX), int64(-(2**31), 0, 2**31 - 1), int64(0, 1, 0)]
