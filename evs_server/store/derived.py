@@ -31,6 +31,10 @@ DUE_ACCOUNTS_MAX: Final = 1_000_000
 REST_SECONDS: Final = 0.5
 """Between two refreshes: accounts that change with every tick are refreshed once for many. Two transactions after each
 flush would cost the event loop, and the database, more than the flush does."""
+REST_FACTOR: Final = 4.0
+"""Where so many times what a refresh took is longer, it is that long, so that refreshing is a fifth of the time ..."""
+REST_SECONDS_MAX: Final = 5.0
+"""... up to this."""
 RETRY_SECONDS: Final = 1.0
 """How long to leave rows alone that someone else holds, and a database that is away."""
 
@@ -86,12 +90,14 @@ class RealizedColumns:
         while self._tables:
             await self._arrival.wait()
             self._arrival.clear()
+            began_at = asyncio.get_running_loop().time()
             try:
                 put_off = await self._refresh_due()
             except StoreUnavailable as error:
                 logger.warning("%s; trying again in %s s", error.message, RETRY_SECONDS)
                 put_off = True
-            await asyncio.sleep(RETRY_SECONDS if put_off else REST_SECONDS)
+            took_seconds = asyncio.get_running_loop().time() - began_at
+            await asyncio.sleep(RETRY_SECONDS if put_off else rest_seconds(took_seconds))
             if put_off:
                 self._arrival.set()
 
@@ -162,6 +168,11 @@ class RealizedColumns:
         self._refreshed_count += len(account_ids) - len(skipped)
         self._skipped_count += len(skipped)
         return skipped
+
+
+def rest_seconds(took_seconds: float) -> float:
+    """How long to leave the columns as they are after a refresh that took so long."""
+    return max(REST_SECONDS, min(REST_FACTOR * took_seconds, REST_SECONDS_MAX))
 
 
 def _ids(account_ids: set[int]) -> Int64Array:

@@ -170,6 +170,12 @@ async def test_without_the_columns_it_says_so_once_and_stops(
     ]
 
 
+@pytest.mark.parametrize(("took_seconds", "rests_seconds"), [(0.0, 0.5), (0.1, 0.5), (0.5, 2.0), (60.0, 5.0)])
+def test_the_longer_a_refresh_takes_the_longer_it_rests(took_seconds: float, rests_seconds: float) -> None:
+    """Ten thousand accounts that change all the time would be half of what the database does."""
+    assert rests_seconds == derived.rest_seconds(took_seconds)
+
+
 async def test_between_two_refreshes_what_changes_is_gathered(
     store: PostgresStore, hand: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
