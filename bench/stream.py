@@ -62,7 +62,7 @@ SHAPES = (
     Shape(10, 1, 1_000), Shape(100, 1, 150), Shape(1_000, 1, 20),
 )  # fmt: skip
 HEADLINE = SHAPES[2]
-HEADLINE_FACTOR = 2
+HEADLINE_FACTOR = 4
 """How many times as many rounds it has: it is short, and one is not like the next."""
 
 
