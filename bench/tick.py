@@ -27,7 +27,6 @@ from evs_server.engine import Engine
 from evs_server.model import Flag, Int64Array, PriceRun, Valuation
 
 ROUNDS = 15
-SLOW_ROUNDS = 5
 SIZE = Size()
 CHANGED = {"tick_1": 1, "tick_10": 10, "tick_100": 100, "tick_all": 0}
 """By case, how many symbols have a new price; 0 is all."""
@@ -45,10 +44,10 @@ async def main(rounds: int = ROUNDS, size: Size = SIZE) -> list[Result]:
     world = a_world(size)
     engine = an_engine(world)
     results = against_compiled(world, engine, rounds)
-    results += await against_postgres(world, engine, min(rounds, SLOW_ROUNDS))
-    results.append(against_python(world, engine, min(rounds, SLOW_ROUNDS)))
+    results += await against_postgres(world, engine, rounds)
+    results.append(against_python(world, engine, rounds))
     if pathway.is_there():
-        results.append(against_pathway(world, min(rounds, SLOW_ROUNDS)))
+        results.append(against_pathway(world, rounds))
     else:
         Console().print(f"tick_1/pathway is left out: {pathway.PYTHON} has no Pathway ('make bench' says why)")
     return results
