@@ -1,7 +1,7 @@
 """An EVS that asks who calls, in the process of a test: real servers, keys, certificates, and callers of every kind."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,10 @@ BY_ROLE: Mapping[str, Metadata] = {
 """One caller of each kind."""
 
 
+OVERTAKEN = "Internal error from Core"
+"""What the caller's gRPC says where the status came while a message was being sent, and is lost: 2 times in 1,000."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a call ended; a stream that has sent something, or sends nothing yet, counts as let in."""
@@ -81,6 +85,12 @@ class SecuredEvs:
 
     async def stream(self, method: str, *requests: Message | bytes, metadata: Metadata = ()) -> Outcome:
         """How a stream begins: its first message, or its status if it has none."""
+        outcome = await self._stream(method, requests, metadata)
+        while outcome.code is grpc.StatusCode.INTERNAL and OVERTAKEN in outcome.details:
+            outcome = await self._stream(method, requests, metadata)
+        return outcome
+
+    async def _stream(self, method: str, requests: Sequence[Message | bytes], metadata: Metadata) -> Outcome:
         open_stream: Any = self.channel.stream_stream(method)
         stream = open_stream(metadata=metadata, timeout=PATIENCE_SECONDS)
         try:
