@@ -36,7 +36,7 @@ def test_a_percentage_is_three_digits_of_base_ten_thousand() -> None:
 
 
 def test_rows_keep_nothing_of_those_encoded_before() -> None:
-    """They are written where those were: fewer, more and as many, with every kind of field."""
+    """Fewer, more and as many, with every kind of field."""
     kinds = {kind.name: kind for kind in Kind}
     layout = Layout(kinds)
     given = [int64(-3, 1, -PERCENT_E4_MAX), int64(1), int64(0, -1, 1, 2, -2, 3, 7), int64(5, 4, 3, 2, 1, 0, -1)]
