@@ -11,8 +11,9 @@ by their names, as fields do, and lie one behind the other.
 """
 
 import struct
-from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Final
 
 import msgspec
@@ -33,6 +34,10 @@ _CLASSES: Final[Mapping[str, type]] = {
 }
 _FIELD_NAMES: Final[Mapping[type, tuple[str, ...]]] = {
     kind: tuple(field.name for field in fields(kind)) for kind in _CLASSES.values()
+}
+_REQUIRED: Final[Mapping[type, frozenset[str]]] = {
+    kind: frozenset(field.name for field in fields(kind) if field.default is field.default_factory is MISSING)
+    for kind in _CLASSES.values()
 }
 _NUMBER_BYTES: Final = 8
 """Every column is of 64-bit integers."""
@@ -137,10 +142,7 @@ def _restored(description: Any, arrays: memoryview) -> Any:
     if name not in _CLASSES:
         raise ValueError(f"a flush with a {name}, which this version of EVS does not know")
     kind = _CLASSES[name]
-    required = {field.name for field in fields(kind) if _is_required(field)}
-    known = set(_FIELD_NAMES[kind])
-    if kind is Valuation:
-        known, required = ((names - {"columns"}) | set(VALUATION_COLUMNS) for names in (known, required))
+    known, required = (_as_written(kind, names) for names in (_FIELD_NAMES[kind], _REQUIRED[kind]))
     if unknown := content.keys() - known:
         raise ValueError(f"a {name} with {', '.join(sorted(unknown))}, which this version of EVS does not know")
     if absent := required - content.keys():
@@ -151,6 +153,11 @@ def _restored(description: Any, arrays: memoryview) -> Any:
     return kind(**columns, **{key: _restored(part, arrays) for key, part in content.items()})
 
 
+def _as_written(kind: type, names: Iterable[str]) -> AbstractSet[str]:
+    """The names of a class's fields as a description has them."""
+    return {*names} if kind is not Valuation else {*names, *VALUATION_COLUMNS} - {"columns"}
+
+
 def _columns(descriptions: list[Any], arrays: memoryview) -> Int64Array:
     """The columns of a pass, as one view: they lie one behind the other, as every version writes them."""
     count, (kind, length, start) = len(descriptions), descriptions[0]["array"]
@@ -159,7 +166,3 @@ def _columns(descriptions: list[Any], arrays: memoryview) -> Int64Array:
         raise ValueError(f"columns of a pass of {kind} and {length} rows that do not lie one behind the other")
     numbers: Int64Array = np.frombuffer(arrays, np.dtype("<i8"), count * length, start)
     return numbers.reshape(count, length)
-
-
-def _is_required(field: Field[Any]) -> bool:
-    return field.default is field.default_factory is MISSING
