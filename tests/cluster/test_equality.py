@@ -147,6 +147,18 @@ SELECT account_id, timestamp, total_equity, net_flow, flags
 FROM equity_timeseries WHERE timestamp = ANY (SELECT closed_at FROM evs.closed_session) ORDER BY account_id, timestamp
 """
 
+OPEN_SESSIONS = """
+SELECT shard FROM evs.engine WHERE session_start_ms >= 0 AND NOT EXISTS (
+    SELECT FROM evs.closed_session
+    WHERE closed_session.shard = engine.shard AND closed_at >= to_timestamp(session_start_ms / 1000.0)
+)
+"""
+
+
+def await_closes(tables: ExchangeTables) -> None:
+    """Closes are made up from what is stored, a moment later; whoever is stopped before makes them up at its start."""
+    eventually(lambda: not tables.rows(OPEN_SESSIONS), "every session that has rolled is closed")
+
 
 class Rehearsal:
     """
@@ -177,6 +189,7 @@ class Rehearsal:
             with serving(tables.dsn, self._folder / "one") as (process, address), Caller(address) as caller:
                 send(caller, sent, lambda: None)
                 expected = served(caller, account_ids)
+                await_closes(tables)
                 assert 0 == process.terminate(), process.said
             [whole] = run_apart(stored(tables.dsn, WHOLE))
             closes = tables.rows(CLOSES)
@@ -185,6 +198,7 @@ class Rehearsal:
             send(caller, sent, half_way)
             # What a gateway has yet to hear after a shard has moved, it asks for: a moment later than of a commit.
             eventually(lambda: expected == served(caller, account_ids), "the gateway says what one process does")
+        await_closes(self._tables)
         self._cluster.stop()
         found = run_apart(stored(self._tables.dsn, *range(SHARD_COUNT)))
         assert [state.digest(each) for each in slices(whole)] == [state.digest(each) for each in found]

@@ -54,6 +54,7 @@ BY_ROLE: Mapping[str, Metadata] = {
 
 OVERTAKEN = "Internal error from Core"
 """What the caller's gRPC says where the status came while a message was being sent, and is lost: 2 times in 1,000."""
+ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,10 @@ class SecuredEvs:
 
     async def stream(self, method: str, *requests: Message | bytes, metadata: Metadata = ()) -> Outcome:
         """How a stream begins: its first message, or its status if it has none."""
-        outcome = await self._stream(method, requests, metadata)
-        while outcome.code is grpc.StatusCode.INTERNAL and OVERTAKEN in outcome.details:
+        for _ in range(ATTEMPTS):
             outcome = await self._stream(method, requests, metadata)
+            if not (outcome.code is grpc.StatusCode.INTERNAL and OVERTAKEN in outcome.details):
+                break
         return outcome
 
     async def _stream(self, method: str, requests: Sequence[Message | bytes], metadata: Metadata) -> Outcome:
