@@ -16,11 +16,12 @@ from pydantic import SecretStr
 
 from evs_server.app import Application
 from evs_server.config import Settings, without_keys
-from evs_server.demo.parts import Say, demo_bridge, demo_market, environment, evs_beside, named
+from evs_server.demo.parts import Say, demo_bridge, demo_market, evs_beside, named
 from evs_server.doctor import taken_addresses
 from evs_server.errors import ConfigError, StoreUnavailable
 from evs_server.exchange.crowd import PLAYERS
 from evs_server.exchange.market import TICK_MS
+from evs_server.program import environment
 from evs_server.stopping import unless_stopped
 from evs_server.store.embedded import open_database
 

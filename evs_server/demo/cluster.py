@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Final
 
 from evs_server.config import Settings, without_keys
-from evs_server.demo.parts import Say, demo_bridge, demo_market, environment, evs_beside, named
-from evs_server.demo.roles import AGAIN_SECONDS, Role, Shards, demo_gateway, first_end
+from evs_server.demo.parts import Say, demo_bridge, demo_market, evs_beside, named
+from evs_server.demo.roles import AGAIN_SECONDS, Shards, demo_gateway, first_end
 from evs_server.demo.workers import Roll
 from evs_server.doctor import taken_addresses
 from evs_server.errors import ConfigError, InputError, StoreUnavailable
 from evs_server.exchange.crowd import PLAYERS
 from evs_server.exchange.market import TICK_MS
 from evs_server.log import EmbeddedNats
+from evs_server.program import Program, environment
 from evs_server.stopping import unless_stopped
 from evs_server.store.embedded import open_database
 from evs_server.store.migrate import migrate
@@ -141,7 +142,7 @@ async def _running(nats: EmbeddedNats) -> AsyncIterator[EmbeddedNats]:
         yield nats
 
 
-async def _ready(gateway: Role, shards: Shards) -> str:
+async def _ready(gateway: Program, shards: Shards) -> str:
     """The gateway's address, once it and all shards are ready."""
     server, _ = await asyncio.gather(gateway.ready(), shards.ready())
     return server

@@ -8,7 +8,6 @@ ends. So no bridge outlives its demo.
 import asyncio
 import json
 import logging
-import os
 import shlex
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ from evs_client.errors import EvsClientError
 from evs_server.bridge.policy import Policy
 from evs_server.bridge.server import Bridge
 from evs_server.bridge.site import Demo
-from evs_server.config import KEYS_AND_CERTIFICATES, Settings
+from evs_server.config import Settings
 from evs_server.demo.workers import Roll
 from evs_server.errors import ConfigError, StoreUnavailable
 from evs_server.exchange.crowd import PLAYERS, TRADERS
@@ -51,12 +50,6 @@ def named(account_ids: Sequence[int], roll: Path | None = None) -> Demo:
     accounts = dict(zip(account_ids, TRADERS, strict=True))
     symbols = {symbol: player.name for symbol, player in PLAYERS.items()}
     return Demo(accounts, symbols, None if roll is None else Roll(roll))
-
-
-def environment() -> dict[str, str]:
-    """The environment without keys and certificates: everything of a demo is for this machine alone."""
-    left_alone = {f"EVS_{name.upper()}" for name in KEYS_AND_CERTIFICATES}
-    return {name: value for name, value in os.environ.items() if name not in left_alone}
 
 
 def evs_beside(settings: Settings, server: str) -> tuple[str, str]:

@@ -27,7 +27,7 @@ def some_workers(roll: Path, *names: str) -> Iterator[Mapping[str, subprocess.Po
     with ExitStack() as stack:
         processes = {}
         for name in names:
-            word = f"evs_demo={secrets.token_hex(8)}"
+            word = f"evs_started={secrets.token_hex(8)}"
             command = [sys.executable, "-I", "-S", "-X", word, "-c", RUNS]
             process = stack.enter_context(
                 subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

@@ -60,7 +60,7 @@ def test_another_process_that_has_got_the_id_since_is_never_killed(path: Path) -
     """It is told by the word on its command line, which no other start has."""
     with some_workers(path, "shard-0") as workers:
         [noted] = Roll(path).read()
-        assert not kill(replace(noted, word="evs_demo=another"))
+        assert not kill(replace(noted, word="evs_started=another"))
         assert None is workers["shard-0"].poll()
         assert "shard-0" == Roll(path).name_of(owner(workers["shard-0"]))
 
