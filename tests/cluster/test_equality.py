@@ -1,6 +1,5 @@
 """Days of prints through a gateway and three workers are, to the cent and by digest, what one process makes of them."""
 
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from functools import partial
@@ -26,10 +25,9 @@ from tests.e2e.caller import BUY, SELL, Caller
 from tests.e2e.exchange_tables import ExchangeTables, exchange_database
 from tests.e2e.processes import serving
 from tests.patience import eventually
-from tests.prints import real_tapes
+from tests.prints import made_up_prints, real_tapes
 from tests.wire import cash, ticks, trades
 
-OPEN_MS = 34_200_000
 SOURCE = "replay"
 
 
@@ -37,22 +35,10 @@ def made_up_tapes(folder: Path, print_count: int) -> list[Tape]:
     """Two days of two stocks: many prints at one time, prices that wander, as the real tape has them."""
     days = ("20131007", "20131008")
     each = print_count // 4
-    return [Tape.checked([write_prints(folder, name, day, each) for name in ("ibm", "aig")]) for day in days]
-
-
-def write_prints(folder: Path, symbol: str, day: str, count: int) -> Path:
-    """A file of made-up prints over an hour."""
-    draw = Random(f"{symbol} {day}")
-    times = sorted(OPEN_MS + draw.randrange(0, 3_600_000, 100) for _ in range(count))
-    price, lines = draw.randint(2_000, 20_000), []
-    for time in times:
-        price = max(1, price + draw.choice([-2, -1, 0, 0, 0, 1, 2]))
-        lines.append(f"{time},{price * 100},{draw.randint(1, 500)},N,0,0")
-    path = folder / symbol / f"{day}_trade.zip"
-    path.parent.mkdir(exist_ok=True)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("prints.csv", "\n".join(lines))
-    return path
+    return [
+        Tape.checked([made_up_prints(folder, name, day, each, seconds=3_600) for name in ("ibm", "aig")])
+        for day in days
+    ]
 
 
 def requests(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_SECONDS, eventually
 from tests.sessions import FAR_ROLL
 
 STOP_SECONDS = 15
@@ -112,3 +112,25 @@ def issue_token(data_dir: Path, account_id: int) -> str:
     with running("token", "--account", str(account_id), data_dir=data_dir) as command:
         assert 0 == command.wait_for_end(), command.said
         return command.said.strip()
+
+
+# --- processes of processes, as Linux shows them
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process has started."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended; what has, and was not waited for by whoever inherited it, has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def wait_until_gone(pids: list[int]) -> None:
+    """Return once none of some processes runs."""
+    eventually(lambda: all(map(is_gone, pids)), f"an end of processes {pids}")

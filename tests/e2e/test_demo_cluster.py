@@ -8,29 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.demo_cluster import DemoCluster, an_account_in, demo_cluster
-from tests.e2e.processes import running
+from tests.e2e.processes import children, running, wait_until_gone
 from tests.patience import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="watches processes as Linux shows them")
-
-
-def children(pid: int) -> list[int]:
-    """Processes that a process has started."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended; what has, and was not waited for by whoever inherited it, has."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def wait_until_gone(pids: list[int]) -> None:
-    """Return once none of some processes runs."""
-    eventually(lambda: all(map(is_gone, pids)), f"an end of processes {pids}")
 
 
 def the_numbers_go_on(demo: DemoCluster, account_id: int) -> None:
