@@ -5,19 +5,14 @@ Lives here: arguments, what is printed, exit statuses. Not here: how numbers are
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from evs_server.commands.settings import load_quiet_settings, say
 from evs_server.limits import EXACT_MAX
 from evs_server.stopping import run_until_signal, unless_stopped
-
-if TYPE_CHECKING:
-    from evs_server.config import Settings
 
 
 def replay(
@@ -45,17 +40,11 @@ def replay(
     EVS_CLIENT_KEY_FILE, EVS_TOKEN_FILE or EVS_JWT_SECRET_FILE
     """
     settings = load_quiet_settings(server=server, ingest_server=ingest_server)
-    from evs_server.app import Application
     from evs_server.exchange.replay import ReplayOptions, run_replay
-
-    @asynccontextmanager
-    async def serving(own: "Settings") -> AsyncIterator[str]:
-        async with Application(own) as app:
-            await app.wait_ready()
-            yield app.address
+    from evs_server.exchange.venue import serve_beside
 
     options = ReplayOptions(files=files, accounts=accounts, tick_ms=tick_ms, seed=seed, tamper=tamper, json=json)
-    good = run_until_signal(lambda stop: unless_stopped(stop, run_replay(options, settings, serving)))
+    good = run_until_signal(lambda stop: unless_stopped(stop, run_replay(options, settings, serve_beside)))
     if good is None:
         typer.echo("evs: stopped before the end", err=True)
     if not good:

@@ -3,16 +3,15 @@
 
 Lives here: the order of things. Files are checked whole; accounts are opened and made known to EVS; then each print is
 settled and announced, a batch being settled while the one before is announced; when all is durable, the audit. Not
-here: the plan (``matching``), settlement (``account_service``), the verdict (``auditor``). Touches everything.
+here: the plan (``matching``), settlement (``account_service``), the verdict (``auditor``), whose EVS it is (``venue``).
+Touches everything.
 
 Memory is flat: one batch is in each stage, and what EVS has not made durable fits the sender's outbox, which holds up
 settlement when it is full.
 """
 
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -23,12 +22,11 @@ from evs.v1 import evs_pb2_grpc
 from evs_client import ExecutionManagerClient
 from evs_client.errors import EvsClientError
 from evs_client.tuning import SenderTuning
-from pydantic import SecretStr
 
 from evs_server.channel import STREAMS_SECONDS, bearer_of, open_channel, sender_address, sender_credentials
 from evs_server.clock import Clock, SystemClock
-from evs_server.config import Settings, without_keys
-from evs_server.errors import ConfigError, StoreUnavailable
+from evs_server.config import Settings
+from evs_server.errors import StoreUnavailable
 from evs_server.exchange.account_service import AccountService
 from evs_server.exchange.auditor import Verdict, audit
 from evs_server.exchange.evidence import introduce
@@ -36,9 +34,10 @@ from evs_server.exchange.ledger import Settlement, Trade
 from evs_server.exchange.matching import Batch, planned
 from evs_server.exchange.prints import Tape
 from evs_server.exchange.report import FINDINGS_SHOWN, Summary, print_summary, progress_bar
+from evs_server.exchange.venue import ServeEvs, open_venue
 from evs_server.roles import Role
+from evs_server.stopping import unless_stopped
 from evs_server.store.database import Database
-from evs_server.store.embedded import EmbeddedPostgres, running_database
 
 SOURCE: Final = "replay"
 NAME: Final = "evs-replay"
@@ -54,11 +53,6 @@ OUTBOX_ROWS_MAX: Final = 6_500_000
 
 STALL_SECONDS_MAX: Final = 120
 """How long EVS may take to make room for one more batch, or to store the rest at the end."""
-
-ANY_PORT: Final = "127.0.0.1:0"
-
-ServeEvs = Callable[[Settings], AbstractAsyncContextManager[str]]
-"""Runs EVS with some settings, as long as the context; yields the address once it serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +97,17 @@ async def run_replay(options: ReplayOptions, settings: Settings, serve: ServeEvs
     """
     tape = Tape.checked(options.files)
     try:
-        async with _venue(settings, serve) as (called, dsn):
-            summary = await Replay(options, tape, called, dsn).run()
+        async with open_venue(settings, serve) as venue:
+            replay = Replay(options, tape, venue.settings, venue.dsn)
+            summary = await unless_stopped(venue.ended, replay.run())
     except TimeoutError:
         raise StoreUnavailable(f"EVS has not stored anything for {STALL_SECONDS_MAX} s: its log says why") from None
     except EvsClientError as error:
         raise StoreUnavailable(f"the replay cannot go on: {error}{_where_else(error)}") from error
     except grpc.aio.AioRpcError as error:
         raise StoreUnavailable(f"EVS cannot be asked: {error.code().name}: {error.details()}") from error
+    if summary is None:
+        raise StoreUnavailable("the replay's EVS has ended by itself; the lines above say why")
     print_summary(summary, as_json=options.json)
     return summary.good
 
@@ -243,38 +240,3 @@ def _where_else(error: EvsClientError) -> str:
 def _outbox_events(account_count: int) -> int:
     """How many events may wait to be durable, for so many accounts."""
     return min(max(OUTBOX_ROWS_MAX // account_count, OUTBOX_EVENTS[0]), OUTBOX_EVENTS[-1])
-
-
-@asynccontextmanager
-async def _venue(settings: Settings, serve: ServeEvs) -> AsyncIterator[tuple[Settings, str]]:
-    """What to call the EVS to replay against with, and its database: those named, or some of our own."""
-    if "server" in settings.model_fields_set:
-        dsn = running_database(settings)
-        if dsn is None:
-            raise ConfigError(
-                f"EVS at {settings.server} is to be used, but not which database it uses: set EVS_DATABASE_URL, or"
-                " EVS_DATA_DIR if it runs the embedded one"
-            )
-        yield settings, dsn
-        return
-    with tempfile.TemporaryDirectory(prefix="evs-replay-") as directory:
-        own = {
-            "listen": "127.0.0.1:0",
-            "ingest_listen": None,
-            "metrics_listen": None,
-            "data_dir": Path(directory),
-        }
-        async with _database(settings, Path(directory)) as dsn:
-            own_settings = without_keys(settings).model_copy(update=own | {"database_url": SecretStr(dsn)})
-            async with serve(own_settings) as server:
-                yield own_settings.model_copy(update={"server": server, "ingest_server": None}), dsn
-
-
-@asynccontextmanager
-async def _database(settings: Settings, directory: Path) -> AsyncIterator[str]:
-    if settings.database_url is not None:
-        yield settings.database_url.get_secret_value()
-        return
-    # It is thrown away: nothing need survive a crash of the machine.
-    async with EmbeddedPostgres(directory / "postgres", durable=False) as dsn:
-        yield dsn

@@ -1,12 +1,12 @@
 """A replay takes prints through the whole service, and its audit finds whatever one place tells otherwise."""
 
+import asyncio
 import json
 import os
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from random import Random
 
 import asyncpg
 import grpc.aio
@@ -22,24 +22,13 @@ from evs_server.exchange.auditor import Verdict, audit
 from evs_server.exchange.evidence import introduce
 from evs_server.exchange.ledger import Trade
 from evs_server.exchange.replay import ReplayOptions, run_replay
+from evs_server.exchange.venue import Served
 from evs_server.store.database import Database
 from tests.patience import PATIENCE_SECONDS
+from tests.prints import made_up_prints
 
 NEWEST_ROW = "account_id = 1 AND tick = 1"
-OPEN_MS = 34_200_000
 REAL_PRINTS = Path(os.environ.get("EVS_TEST_PRINTS", Path(__file__).parents[3] / "shared" / "data" / "trades"))
-
-
-def write_prints(folder: Path, symbol: str, day: str, count: int) -> Path:
-    """A file of made-up prints, some of them at one time, over about a minute."""
-    draw = Random(f"{symbol} {day}")
-    times = sorted(OPEN_MS + draw.randrange(0, 60_000, 100) for _ in range(count))
-    lines = [f"{time},{draw.randint(4_900, 5_100) * 100},{draw.randint(1, 500)},N,0,0" for time in times]
-    path = folder / symbol / f"{day}_trade.zip"
-    path.parent.mkdir(exist_ok=True)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("prints.csv", "\n".join(lines))
-    return path
 
 
 @pytest.fixture
@@ -50,14 +39,14 @@ def settings(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[str]:
-    """EVS in this process; yields its address."""
+async def serving(settings: Settings) -> AsyncIterator[Served]:
+    """EVS in this process."""
     async with Application(settings) as application:
         await application.wait_ready()
-        yield application.address
+        yield Served(application.address, asyncio.Event())
 
 
-def not_serving(settings: Settings) -> AbstractAsyncContextManager[str]:
+def not_serving(settings: Settings) -> AbstractAsyncContextManager[Served]:
     """What must not come about."""
     raise AssertionError(f"a server was started on {settings.listen}")
 
@@ -75,7 +64,11 @@ async def test_two_days_of_two_symbols_agree_everywhere(
     settings: Settings, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every account is as the fold says, every tick's rows are stored, and the session rolls once, with the date."""
-    files = [write_prints(tmp_path, symbol, day, 150) for day in ("20131007", "20131008") for symbol in ("ibm", "aig")]
+    files = [
+        made_up_prints(tmp_path, symbol, day, 150, seconds=60)
+        for day in ("20131007", "20131008")
+        for symbol in ("ibm", "aig")
+    ]
     assert await run_replay(ReplayOptions(files, accounts=10, json=True), settings, serving)
     summary = json.loads(capsys.readouterr().out)
     assert (600, 10, 0, 0) == tuple(summary[key] for key in ("prints", "accounts", "mismatches", "identity_violations"))
@@ -95,7 +88,7 @@ async def test_a_tampered_position_is_the_one_mismatch(
     settings: Settings, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The audit finds exactly what was altered, and nothing stays altered."""
-    files = [write_prints(tmp_path, "ibm", "20131007", 50)]
+    files = [made_up_prints(tmp_path, "ibm", "20131007", 50, seconds=60)]
     assert not await run_replay(ReplayOptions(files, accounts=3, json=True, tamper=True), settings, serving)
     summary = json.loads(capsys.readouterr().out)
     assert 1 == summary["mismatches"]
@@ -108,9 +101,9 @@ async def test_a_named_server_is_replayed_against_again_and_again(
     settings: Settings, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each replay opens accounts of its own; one account alone trades with itself."""
-    files = [write_prints(tmp_path, "ibm", "20131007", 40)]
-    async with serving(settings.model_copy(update={"listen": "127.0.0.1:0"})) as server:
-        named = load(database_url=database, data_dir=settings.data_dir, server=server)
+    files = [made_up_prints(tmp_path, "ibm", "20131007", 40, seconds=60)]
+    async with serving(settings.model_copy(update={"listen": "127.0.0.1:0"})) as served:
+        named = load(database_url=database, data_dir=settings.data_dir, server=served.address)
         for accounts in (5, 1):
             assert await run_replay(ReplayOptions(files, accounts=accounts), named, not_serving)
     assert 2 == capsys.readouterr().out.count("every account agrees with the fold of its trades")
@@ -120,10 +113,10 @@ async def test_an_evs_that_takes_events_at_another_address_is_replayed_against(
     settings: Settings, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whoever gives one address is told which other one is missing."""
-    files = [write_prints(tmp_path, "ibm", "20131007", 40)]
+    files = [made_up_prints(tmp_path, "ibm", "20131007", 40, seconds=60)]
     options, ingest = ReplayOptions(files, accounts=5), f"unix:{tmp_path}/ingest.sock"
-    async with serving(settings.model_copy(update={"listen": "127.0.0.1:0", "ingest_listen": ingest})) as server:
-        named = load(database_url=database, data_dir=settings.data_dir, server=server)
+    async with serving(settings.model_copy(update={"listen": "127.0.0.1:0", "ingest_listen": ingest})) as served:
+        named = load(database_url=database, data_dir=settings.data_dir, server=served.address)
         with pytest.raises(StoreUnavailable, match=r"EVS_INGEST_LISTEN.*--ingest-server, or set EVS_INGEST_SERVER"):
             await run_replay(options, named, not_serving)
         assert await run_replay(options, named.model_copy(update={"ingest_server": ingest}), not_serving)
@@ -132,7 +125,7 @@ async def test_an_evs_that_takes_events_at_another_address_is_replayed_against(
 
 async def test_a_bad_file_stops_a_replay_before_it_begins(settings: Settings, tmp_path: Path) -> None:
     """No server is started, and no print of the good files applied."""
-    good, bad = (write_prints(tmp_path, symbol, "20131007", 10) for symbol in ("aig", "ibm"))
+    good, bad = (made_up_prints(tmp_path, symbol, "20131007", 10, seconds=60) for symbol in ("aig", "ibm"))
     with zipfile.ZipFile(bad, "w") as archive:
         archive.writestr("prints.csv", "34200000,1814950,100,N,0,0")
     with pytest.raises(InputError, match="line 1: price 1814950 is not in whole cents"):
@@ -144,7 +137,9 @@ async def test_a_server_without_its_database_is_refused(tmp_path: Path, monkeypa
     monkeypatch.delenv("EVS_DATABASE_URL", raising=False)
     named = load(server="127.0.0.1:1", data_dir=tmp_path)
     with pytest.raises(ConfigError, match="set EVS_DATABASE_URL"):
-        await run_replay(ReplayOptions([write_prints(tmp_path, "ibm", "20131007", 1)]), named, not_serving)
+        await run_replay(
+            ReplayOptions([made_up_prints(tmp_path, "ibm", "20131007", 1, seconds=60)]), named, not_serving
+        )
 
 
 class Traded:
@@ -190,8 +185,8 @@ class Traded:
 @pytest.fixture
 async def traded(settings: Settings, database: str) -> AsyncIterator[Traded]:
     """Two accounts that have traded with each other, valued at a price that was set."""
-    async with serving(settings.model_copy(update={"listen": "127.0.0.1:0"})) as server:
-        traded = Traded(server, database)
+    async with serving(settings.model_copy(update={"listen": "127.0.0.1:0"})) as served:
+        traded = Traded(served.address, database)
         await traded.trade()
         yield traded
 
