@@ -36,8 +36,6 @@ class Works:
         # One that is cancelled before its first step has not begun with its work, which would be told of as forgotten.
         task.add_done_callback(lambda _: work.close())
         task.add_done_callback(self._ended)
-        # One that is cancelled before its turn has come has not begun, and would complain.
-        task.add_done_callback(lambda _: work.close())
         return task
 
     def fail(self, error: BaseException) -> None:
