@@ -28,6 +28,7 @@ from evs_server.cluster.split import split
 from evs_server.config import load
 from evs_server.engine import state
 from evs_server.errors import StoreUnavailable
+from evs_server.ingest.tally import Tally
 from evs_server.metrics.traced import Kinds
 from evs_server.model import AccountColumns, Batch, EngineState, PositionColumns, Snapshot
 from evs_server.shard.owned import Common
@@ -84,6 +85,7 @@ class Worker:
             began=ownership.began,
             kinds=Kinds,
             on_durable=lambda _: None,
+            tally=Tally(),
         )
         try:
             yield self

@@ -22,6 +22,7 @@ from evs_server.config import Settings
 from evs_server.engine import SessionCalendar
 from evs_server.errors import ConfigError, Fenced, StoreUnavailable
 from evs_server.heap import keep_freed_memory
+from evs_server.ingest.tally import Tally
 from evs_server.lifecycle import Lifecycle, Phase
 from evs_server.log import Log, open_log
 from evs_server.metrics.traced import kinds
@@ -155,11 +156,12 @@ class ShardProcess:
             began=ownership.began,
             kinds=partial(kinds, self._tracing),
             on_durable=realized.offer,
+            tally=Tally(),
         )
         self.worker = worker = Worker(ownership, self._maker(common, database), self._works, self._clock)
         reconciler = Reconciler(UnitedBooks(self._books), ledgers, self._clock, Rules.of(self._settings))
         self._readiness.attach(worker)
-        self._collector.attach(worker, reconciler, joint)
+        self._collector.attach(worker, reconciler, joint, common.tally)
         self._works.start("realized columns", realized.run())
         self._works.start("reconciliation", reconciler.run())
         self._works.start("balance", worker.run())

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from evs_server.clock import Clock
 from evs_server.cluster.ports import Asks, EventLog, LastValues, News
 from evs_server.config import Settings
+from evs_server.ingest.tally import Tally
 from evs_server.metrics.traced import Kinds
 from evs_server.model import Flush
 from evs_server.ports import ExchangeLedger
@@ -45,6 +46,7 @@ class Common:
         began: Told of each virtual shard's start number, once it has one.
         kinds: What makes the rooms of one of them that can be followed.
         on_durable: Told of each committed flush.
+        tally: What became of the events of all that it has, or had: no count falls when one of them moves.
     """
 
     settings: Settings
@@ -59,6 +61,7 @@ class Common:
     began: Callable[[int, int], None]
     kinds: Callable[[], Kinds]
     on_durable: Callable[[Flush], None]
+    tally: Tally
 
 
 @dataclass(frozen=True, slots=True)

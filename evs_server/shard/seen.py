@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from evs_server.ingest.tally import Tally
 from evs_server.lifecycle import Lifecycle, Phase
 from evs_server.metrics.shared import build, calls, reconciliation
 from evs_server.reconcile.reconciler import Reconciler
@@ -74,22 +75,23 @@ class WorkerCollector(Collector):
 
     def __init__(self, *, checks_again: bool) -> None:
         self._checks_again = checks_again
-        self._rooms: tuple[Worker, Reconciler, JointCommits] | None = None
+        self._rooms: tuple[Worker, Reconciler, JointCommits, Tally] | None = None
 
-    def attach(self, worker: Worker, reconciler: Reconciler, joint: JointCommits) -> None:
+    def attach(self, worker: Worker, reconciler: Reconciler, joint: JointCommits, tally: Tally) -> None:
         """Take the rooms, once they are there."""
-        self._rooms = (worker, reconciler, joint)
+        self._rooms = (worker, reconciler, joint, tally)
 
     def collect(self) -> Iterator[Metric]:
         """The numbers of now."""
         yield build()
         yield from calls()
         if self._rooms is not None:
-            worker, reconciler, joint = self._rooms
+            worker, reconciler, joint, tally = self._rooms
             yield from _worker(worker)
             yield from _commits(joint.statistics())
             yield from _shards(statistics_of(worker))
-            yield from _events(worker)
+            yield from _accounts(worker)
+            yield _events(tally)
             yield from reconciliation(reconciler, again_and_again=self._checks_again)
 
 
@@ -158,20 +160,23 @@ def _shards(statistics: Mapping[int, ShardStatistics]) -> Iterator[Metric]:
     )
 
 
-def _events(worker: Worker) -> Iterator[Metric]:
+def _accounts(worker: Worker) -> Iterator[Metric]:
     cores = [owned.core for owned in worker.running.values() if isinstance(owned, VirtualShard)]
+    here = sum(core.engine.identity_violation_count for core in cores)
     yield counter(
         "evs_identity_violations_total",
-        "Valuations of virtual shards that are here whose equity, less its net flow, was not realized plus unrealized.",
-        sum(core.engine.identity_violation_count for core in cores),
+        "Valuations whose equity, less its net flow, was not realized plus unrealized.",
+        worker.counts.left_violation_count + here,
     )
     yield gauge("evs_shard_accounts", "Accounts in memory.", sum(core.engine.account_count for core in cores))
     yield gauge("evs_shard_positions", "Positions in memory.", sum(core.engine.position_count for core in cores))
+
+
+def _events(tally: Tally) -> Metric:
     family = CounterMetricFamily(
-        "evs_shard_events_total", "Events of this worker's virtual shards, by kind and outcome.",
+        "evs_shard_events_total", "Events of the virtual shards that are or were here, by kind and outcome.",
         labels=["kind", "outcome"],
     )  # fmt: skip
-    for kind_and_outcome in sorted({key for core in cores for key in core.gate.tally.events}):
-        count = sum(core.gate.tally.events[kind_and_outcome] for core in cores)
+    for kind_and_outcome, count in sorted(tally.events.items()):
         family.add_metric(list(kind_and_outcome), count)
-    yield family
+    return family

@@ -98,6 +98,7 @@ class VirtualShard:
             writer_limits=WRITER_LIMITS,
         )
         self.core = core = Core(common.settings, self._clock, self._lifecycle, given)
+        core.gate.tally = common.tally
         self._teller = Teller(
             number,
             common.owner,

@@ -50,12 +50,14 @@ class WorkerCounts:
         given_up_count: Those it has given up for others.
         failed_count: Those that could not go on.
         last_taking_seconds: How long the last one took from its lock to its first news.
+        left_violation_count: Valuations that contradicted themselves, of those that are here no more.
     """
 
     taken_count: int = 0
     given_up_count: int = 0
     failed_count: int = 0
     last_taking_seconds: float = 0.0
+    left_violation_count: int = 0
 
 
 class Worker:
@@ -229,7 +231,8 @@ class Worker:
         try:
             failure = await self._look_after(number, owned, leave)
         finally:
-            self.running.pop(number, None)
+            if self.running.pop(number, None) is not None:
+                self.counts.left_violation_count += owned.statistics().violation_count
             await owned.drop()
             if failure is not None:
                 self.counts.failed_count += 1

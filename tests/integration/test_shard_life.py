@@ -416,3 +416,18 @@ async def test_a_shard_that_catches_up_rolls_by_the_time_of_what_it_applies(
     await applied(worker.shards.values(), feeder)
     assert shown(feeder.whole.engine, [ALICE]) == shown(worker.shards[A].core.engine, [ALICE])
     assert 100 == worker.shards[A].core.engine.latest_snapshots().day_change_cents.item(0)
+
+
+async def test_counts_of_events_do_not_fall_when_a_shard_moves(worker: Worker, feeder: Feeder) -> None:
+    """A count that falls looks as if it had begun anew, and everything that is left would count as new."""
+    await worker.take(A, B)
+    await feeder.put(cash((ALICE, 1), (BOB, 2)), ticks(1))
+    await applied(worker.shards.values(), feeder)
+    counted = dict(worker.common.tally.events)
+    assert 2 == counted["cash", "applied"]
+    await worker.give_up(B)
+    assert counted == worker.common.tally.events
+    await worker.take(B)
+    await feeder.put(cash((BOB, 3)))
+    await applied(worker.shards.values(), feeder)
+    assert 3 == worker.common.tally.events["cash", "applied"]

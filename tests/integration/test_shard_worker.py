@@ -23,6 +23,7 @@ class Plain:
     def __init__(self) -> None:
         self._works = Works()
         self.is_stopped = self.is_dropped = False
+        self.violation_count = 0
 
     async def start(self) -> None:
         pass
@@ -42,7 +43,7 @@ class Plain:
         self.is_dropped = True
 
     def statistics(self) -> ShardStatistics:
-        return ShardStatistics(0, 0, 0, 0.0, 0, degraded=False)
+        return ShardStatistics(0, 0, 0, 0.0, 0, degraded=False, violation_count=self.violation_count)
 
 
 class Broken(Plain):
@@ -183,11 +184,12 @@ async def test_one_that_cannot_go_on_is_let_go_of_and_the_others_go_on(
     monkeypatch.setattr(room, "AVOIDED_SECONDS", 0.1)
     worker = await crew.add("a")
     await within_patience(worker.settled.wait())
+    crew.made[5][0].violation_count = 3
     worker.running[5].fail(LogGap("the log has lost what comes next"))
     await eventually_true(lambda: has_been_made(crew, 5, 2), "it is tried again")
     assert (True, True) == (crew.made[5][0].is_stopped, crew.made[5][0].is_dropped)
     assert {1} == {len(made) for shard, made in crew.made.items() if shard != 5}
-    assert 1 == worker.counts.failed_count
+    assert (1, 3) == (worker.counts.failed_count, worker.counts.left_violation_count), "what it has found stays told"
 
 
 async def has_been_made(crew: Crew, shard: int, count: int) -> bool:
