@@ -4,7 +4,7 @@ The loops of a valuation pass, over whole blocks of columns (``tables``). Pure; 
 Lives here: what is done to each position and account. Not here: to which, and when (``valuation``, ``engine``).
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from numba import types
 
@@ -57,7 +57,7 @@ _FLAGS: Final = Latest.at("flags")
 _FIRST_OF_SNAPSHOT: Final = Latest.at("equity_cents")
 
 _AHEAD: Final = 32
-"""How many accounts ahead memory is asked for: enough for it to come in time, and not to be gone again."""
+"""How many accounts ahead memory is asked for: enough for it to come in time, and not to be gone again. Lots: twice."""
 _STAMP: Final = type_of((0, 0, 0, 0))
 _TWO: Final = type_of((0, 0))
 _UNPRICED_FLAG: Final = int(Flag.UNPRICED)
@@ -139,34 +139,84 @@ def _price_first(tables: Tables, symbol_row: int) -> None:
     tables.symbol.int64[_VALUED_PRICE, symbol_row] = tables.symbol.int64[_PRICE, symbol_row]
 
 
+class _Place(NamedTuple):
+    """A position among those of some symbols: whose and in which segment, its row, and where that segment ends."""
+
+    symbol_row: int
+    segment: int
+    row: int
+    end: int
+
+
 @helper
-def _revalue_holders(tables: Tables, symbol_row: int, valued: Int64Array) -> int:
-    """Value the open positions of a symbol, segment by segment: how many there are. Those that traded are, already."""
-    account, lot, position, segment = tables.account, tables.lot, tables.position, tables.segment
-    price, count = tables.symbol.int64[_PRICE, symbol_row], 0
-    part = tables.symbol.int32[FIRST_SEGMENT, symbol_row]
-    while part != NO_ROW:
-        first = segment.int32[part, FIRST_ROW]
-        end = first + segment.int32[part, USED]
-        for row in range(first, end):
+def _behind(place: _Place, symbols: Int64Array, tables: Tables) -> _Place:
+    """The next position, segment by segment and symbol by symbol; behind the last, of no symbol."""
+    symbol_row, segment, row, end = place.symbol_row, place.segment, place.row + 1, place.end
+    while row >= end:
+        if segment != NO_ROW:
+            segment = tables.segment.int32[segment, NEXT_SEGMENT]
+        while segment == NO_ROW:
+            symbol_row = next_row(symbols, symbol_row + 1)
+            if symbol_row == NO_ROW:
+                return _Place(NO_ROW, NO_ROW, 0, 0)
+            segment = tables.symbol.int32[FIRST_SEGMENT, symbol_row]
+        row = tables.segment.int32[segment, FIRST_ROW]
+        end = row + tables.segment.int32[segment, USED]
+    return _Place(symbol_row, segment, row, end)
+
+
+@helper
+def _fetch_holding(tables: Tables, row: int) -> None:
+    fetch(tables.lot.int64, row, KEY)
+    fetch(tables.position.int64, _VALUE, row)
+    fetch(tables.position.int64, _VALUED_BASIS, row)
+
+
+@helper
+def _revalue_holding(tables: Tables, row: int, price_cents: int, valued: Int64Array) -> None:
+    """Value an open position that only a price concerns."""
+    account, lot, position = tables.account, tables.lot, tables.position
+    account_row, basis = key_owner(lot.int64[row, KEY]), lot.int64[row, _BASIS]
+    value = value_at(lot.int64[row, _QUANTITY], price_cents, basis)
+    value_change = value - position.int64[_VALUE, row]
+    account.int64[account_row, _POSITION_VALUE] += value_change
+    # Its cost is compared as well, so that a corrupted one cannot stay unseen.
+    account.int64[account_row, _UNREALIZED] += value_change - (basis - position.int64[_VALUED_BASIS, row])
+    position.int64[_VALUE, row] = value
+    if position.int64[_VALUED_BASIS, row] != basis:
+        position.int64[_VALUED_BASIS, row] = basis
+    put(valued, account_row)
+
+
+@helper
+def _revalue_holders(tables: Tables, symbols: Int64Array, valued: Int64Array) -> int:
+    """
+    Value the open positions of some symbols: how many there are. Those that traded are valued already.
+
+    Segments that grew one by one are short, and lie apart: what is fetched ahead is that of the next ones, too.
+    """
+    count, lot = 0, tables.lot
+    at = near = far = _behind(_Place(NO_ROW, NO_ROW, 0, 0), symbols, tables)
+    for _ in range(2 * _AHEAD):
+        if far.symbol_row != NO_ROW:
+            _fetch_holding(tables, far.row)
+            far = _behind(far, symbols, tables)
+    for _ in range(_AHEAD):
+        if near.symbol_row != NO_ROW:
+            fetch(tables.account.int64, key_owner(lot.int64[near.row, KEY]), 0)
+            near = _behind(near, symbols, tables)
+    while at.symbol_row != NO_ROW:
+        if far.symbol_row != NO_ROW:
+            _fetch_holding(tables, far.row)
+            far = _behind(far, symbols, tables)
+        if near.symbol_row != NO_ROW:
             # Which account that is, the lot must have come to say.
-            fetch(lot.int64, min(row + 2 * _AHEAD, end - 1), KEY)
-            fetch(account.int64, key_owner(lot.int64[min(row + _AHEAD, end - 1), KEY]), 0)
-            quantity = lot.int64[row, _QUANTITY]
-            if quantity == 0:
-                continue
-            account_row, basis = key_owner(lot.int64[row, KEY]), lot.int64[row, _BASIS]
-            value = value_at(quantity, price, basis)
-            value_change = value - position.int64[_VALUE, row]
-            account.int64[account_row, _POSITION_VALUE] += value_change
-            # Its cost is compared as well, so that a corrupted one cannot stay unseen.
-            account.int64[account_row, _UNREALIZED] += value_change - (basis - position.int64[_VALUED_BASIS, row])
-            position.int64[_VALUE, row] = value
-            if position.int64[_VALUED_BASIS, row] != basis:
-                position.int64[_VALUED_BASIS, row] = basis
-            put(valued, account_row)
+            fetch(tables.account.int64, key_owner(lot.int64[near.row, KEY]), 0)
+            near = _behind(near, symbols, tables)
+        if lot.int64[at.row, _QUANTITY] != 0:
+            _revalue_holding(tables, at.row, tables.symbol.int64[_PRICE, at.symbol_row], valued)
             count += 1
-        part = segment.int32[part, NEXT_SEGMENT]
+        at = _behind(at, symbols, tables)
     return count
 
 
@@ -178,28 +228,42 @@ def _take_over_mark(symbol: Blocks, row: int) -> None:
 
 
 @helper
-def _revalue_marked(tables: Tables, marked: Marked, now_ms: int) -> int:
-    """Value the positions that traded, then those that only a price concerns: how many."""
+def _fetch_position(tables: Tables, row: int) -> None:
+    _fetch_holding(tables, row)
+    fetch(tables.position.int64, _VALUED_QUANTITY, row)
+    fetch(tables.position.int64, _VALUED_REALIZED, row)
+    fetch(tables.position.int64, _UPDATED, row)
+    fetch(tables.position.flag, _LISTED, row)
+
+
+@helper
+def _revalue_traded(tables: Tables, marked: Marked, now_ms: int) -> int:
+    """Value the positions that traded: how many."""
     symbol, count = tables.symbol, 0
-    row = next_row(marked.moved, 0)
-    while row != NO_ROW:
-        if symbol.int64[_VALUED_PRICE, row] == 0:
-            _price_first(tables, row)
-        row = next_row(marked.moved, row + 1)
     row = next_row(marked.touched, 0)
     while row != NO_ROW:
+        following = next_row(marked.touched, row + 1)
+        if following != NO_ROW:
+            _fetch_position(tables, following)
         symbol_row = key_symbol(tables.lot.int64[row, KEY])
         price, valued_price = symbol.int64[_PRICE, symbol_row], symbol.int64[_VALUED_PRICE, symbol_row]
         _revalue_position(tables, row, price, valued_price)
         tables.position.int64[_UPDATED, row] = now_ms
         put(marked.positions, row)
         count += 1
-        row = next_row(marked.touched, row + 1)
+        row = following
+    return count
+
+
+@helper
+def _revalue_marked(tables: Tables, marked: Marked, now_ms: int) -> int:
+    """Value the positions that traded, then those that only a price concerns: how many."""
     row = next_row(marked.moved, 0)
     while row != NO_ROW:
-        count += _revalue_holders(tables, row, marked.due)
+        if tables.symbol.int64[_VALUED_PRICE, row] == 0:
+            _price_first(tables, row)
         row = next_row(marked.moved, row + 1)
-    return count
+    return _revalue_traded(tables, marked, now_ms) + _revalue_holders(tables, marked.moved, marked.due)
 
 
 @kernel(_TWO(HANDLE, INT64S, types.int64, types.int64))
