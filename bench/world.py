@@ -4,7 +4,7 @@ The world that the benchmarks of the engine share: accounts, each holding some s
 Settable in size; the default is what DESIGN 9 measures. Numbers are drawn once, from one seed: every run has the same.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import time
 from zoneinfo import ZoneInfo
 
@@ -20,12 +20,15 @@ from evs_server.model import (
     MarkColumns,
     MarkSource,
     PositionColumns,
+    Side,
     SnapshotColumns,
+    TradeRun,
 )
 
 NOW_MS = 1_767_268_800_000
 DAY_MS = 86_400_000
 SEED = 7
+TRADES_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class World:
         position_account: Index of each position's account, ascending.
         position_symbol: Its symbol; symbol ``s`` has the id ``s``.
         quantity_bp: Signed, one in ten short.
+        paid_cents: What it was bought or sold for, per share.
         basis_cents: What it cost.
         price_cents: By symbol.
     """
@@ -61,6 +65,7 @@ class World:
     position_account: Int64Array
     position_symbol: Int64Array
     quantity_bp: Int64Array
+    paid_cents: Int64Array
     basis_cents: Int64Array
     price_cents: Int64Array
 
@@ -75,14 +80,15 @@ def a_world(size: Size) -> World:
     price = rng.integers(500, 50_000, size.symbols)
     quantity = rng.integers(1, 2_000_000, size.positions) * np.where(rng.random(size.positions) < 0.1, -1, 1)
     position_symbol = symbol.reshape(-1)
-    basis = (np.abs(quantity) * (price[position_symbol] + rng.integers(-200, 200, size.positions))) // 10_000
+    paid = price[position_symbol] + rng.integers(-200, 200, size.positions)
     return World(
         size,
         rng.integers(1_000_000, 100_000_000, count),
         np.repeat(np.arange(count), each),
         position_symbol,
         quantity,
-        basis * np.sign(quantity),
+        paid,
+        np.abs(quantity) * paid // 10_000 * np.sign(quantity),
         price,
     )
 
@@ -92,6 +98,40 @@ def an_engine(world: World) -> Engine:
     engine = empty_engine()
     engine.restore(engine_state(world), latest(world))
     return engine
+
+
+def a_grown_engine(world: World) -> Engine:
+    """
+    An engine in which all positions were opened by trades, account by account, and which has been valued once.
+
+    What is loaded at a start lies in the order of its symbols. What is traded lies where there was room.
+    """
+    engine, state, size = empty_engine(), engine_state(world), world.size
+    # Before the trades, each account has the cash that they cost.
+    accounts = replace(state.accounts, cash_cents=state.accounts.net_flow_cents)
+    no_positions = PositionColumns(*(getattr(state.positions, field.name)[:0] for field in fields(PositionColumns)))
+    engine.restore(replace(state, accounts=accounts, positions=no_positions), latest(world))
+    zeros = np.zeros(TRADES_AT_ONCE, np.int64)
+    for first in range(0, size.positions, TRADES_AT_ONCE):
+        part = slice(first, first + TRADES_AT_ONCE)
+        quantity_bp = world.quantity_bp[part]
+        side = np.where(quantity_bp > 0, int(Side.BUY), int(Side.SELL))
+        account_id, symbol_id = world.position_account[part] + 1, world.position_symbol[part]
+        none = zeros[: len(side)]
+        run = TradeRun(account_id, symbol_id, side, np.abs(quantity_bp), world.paid_cents[part], none, none)
+        _apply(engine, run)
+    engine.complete_tick(1, 0, NOW_MS)
+    return engine
+
+
+def _apply(engine: Engine, run: TradeRun) -> None:
+    """Apply all of a run: what finds no room in a table, one by one."""
+    at = 0
+    while (at := engine.apply_trades(run, None, at, NOW_MS)) < len(run):
+        account_id, symbol_id = run.account_id.item(at), run.symbol_id.item(at)
+        what = Side(run.side.item(at)), run.quantity_bp.item(at), run.price_cents.item(at), 0
+        engine.apply_trade(account_id, symbol_id, *what, NOW_MS)
+        at += 1
 
 
 def empty_engine() -> Engine:
