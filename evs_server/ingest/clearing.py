@@ -17,6 +17,7 @@ from evs_server.engine import Engine
 from evs_server.errors import OutOfBounds, RequestError
 from evs_server.ingest.newcomers import Newcomers, funding_cents
 from evs_server.ingest.parked import FLOW, TRADE, Parked, ParkedEvent
+from evs_server.ingest.retries import Retries
 from evs_server.ingest.settled import Settled
 from evs_server.model import (
     Correction,
@@ -60,18 +61,27 @@ class Cleared(NamedTuple):
 
 
 class Clearing:
-    """Clears trades and flows against what the exchange's tables have told already."""
+    """
+    Clears trades and flows against what the exchange's tables have told already.
+
+    Attributes:
+        parked: Events that wait until their account has been read.
+        retries: What unsequenced callers sent, to recognise what they send again.
+        dropped_count: Parked events that were given up.
+    """
 
     def __init__(self, engine: Engine, settled: Settled) -> None:
         self._engine: Final = engine
         self._settled: Final = settled
         self._newcomers: Final = Newcomers()
         self.parked: Final = Parked()
+        self.retries: Final = Retries()
         self.dropped_count = 0
 
     def restore(self, recovered: Recovered) -> None:
         """Take over what the last process had committed."""
-        self._settled.restore(recovered.settlements, recovered.unannounced)
+        self.retries.restore(recovered.settlements)
+        self._settled.restore(recovered.unannounced)
         self._newcomers.restore(recovered.newcomers)
         self.parked.restore(recovered.parked)
         for columns in (recovered.unannounced, recovered.parked, recovered.newcomers):
@@ -80,17 +90,11 @@ class Clearing:
 
     def capture(self) -> Cleared:
         """What changed since the last capture."""
-        return Cleared(*self._settled.capture(), *self.parked.capture(), self._newcomers.capture())
+        return Cleared(
+            self.retries.capture(), *self._settled.capture(), *self.parked.capture(), self._newcomers.capture()
+        )
 
     # --- events ----------------------------------------------------------------------------------------------
-
-    def is_repeat(self, account_id: int, side: int, settlement_id: int) -> bool:
-        """Whether an unsequenced caller sent this settlement id for this account and side before."""
-        return self._settled.is_repeat(account_id, side, settlement_id)
-
-    def remember(self, account_id: int, side: int, settlement_id: int) -> None:
-        """Take note of an unsequenced trade that counts."""
-        self._settled.remember(account_id, side, settlement_id)
 
     def take_trade(self, account_id: int, trade: Trade, now_ms: int) -> None:
         """
@@ -258,7 +262,7 @@ class Clearing:
         """Ids of those of an account's trades that are known to be in its books; others may be, too."""
         expected = self._settled.expected_ids(account_id)
         return expected | {
-            trade.trade_id for trade in trades if self._settled.is_repeat(account_id, trade.side, trade.trade_id)
+            trade.trade_id for trade in trades if self.retries.is_repeat(account_id, trade.side, trade.trade_id)
         }
 
     # --- inside ----------------------------------------------------------------------------------------------

@@ -302,7 +302,7 @@ class Intake:
             self.flush_tick()
         columns, apply = self._taking(run)
         refused = course.refused if isinstance(run, TradeRun | CashRun) else NOBODY
-        for at in apart_rows(self._engine, run, course, start, first):
+        for at in apart_rows(self._engine, self._clearing.retries, run, course, start, first):
             index, row = start + at, [column.item(at) for column in columns]
             refusal = course.batch.refusals.get(index) or refused.get(row[0])
             if refusal is not None:
@@ -344,13 +344,13 @@ class Intake:
     ) -> None:
         settlement_id = amounts[-1]
         retried = settlement_id and not course.batch.first_sequence
-        if retried and self._clearing.is_repeat(account_id, side, settlement_id):
+        if retried and self._clearing.retries.is_repeat(account_id, side, settlement_id):
             course.outcome.duplicate_count += 1
             return
         self._clearing.take_trade(account_id, Trade(symbol_id, side, *amounts), course.now_ms)
         self._changed = True
         if retried:
-            self._clearing.remember(account_id, side, settlement_id)
+            self._clearing.retries.remember(account_id, side, settlement_id)
 
     def _take_price(self, course: Course, _index: int, symbol_id: int, price_cents: int) -> None:
         self._engine.apply_price(symbol_id, price_cents, course.now_ms)

@@ -16,28 +16,33 @@ import numpy as np
 
 from evs_server.engine import Engine
 from evs_server.ingest.course import Course
+from evs_server.ingest.retries import Retries, RunRetries
 from evs_server.model import BoolArray, CashRun, ObservedRun, PriceRun, Run, TradeRun
 
 RUN_MIN: Final = 4
 """A shorter run costs less one by one."""
 
 
-def apart_rows(engine: Engine, run: Run, course: Course, start: int, first: int) -> Iterator[int]:
+def apart_rows(engine: Engine, retries: Retries, run: Run, course: Course, start: int, first: int) -> Iterator[int]:
     """
     The events of a run to be taken by themselves, each when all before it are applied.
 
     Args:
+        retries: Takes note of those that are applied on the way.
         course: Takes note of whether any was applied on the way.
         start: Where in its batch the run begins.
         first: Its first event that is new.
     """
     apply = _kernel(engine, run, course.now_ms)
-    apart, is_known = _apart(run, course, start), False
+    of_run = None if apply is None else _retries(retries, run, course)
+    apart, is_known = _apart(run, course, start, of_run), False
     at = first
     while at < len(run):
         if apply is not None and (apart is None or not apart[at]):
             end = apply(apart, at)
             course.changed = course.changed or end > at
+            if of_run is not None:
+                of_run.note_applied(at, end)
             if end < len(run) and not is_known and isinstance(run, TradeRun | CashRun):
                 # Most runs go through, and need not be asked what would stop them; of others, once is enough.
                 heeded, is_known = engine.heeded(run), True
@@ -63,16 +68,20 @@ def _kernel(engine: Engine, run: Run, now_ms: int) -> Callable[[BoolArray | None
     return None
 
 
-def _apart(run: Run, course: Course, start: int) -> BoolArray | None:
+def _retries(retries: Retries, run: Run, course: Course) -> RunRetries | None:
+    """What of a run may be a repeat; of a sender that numbers its events, the number alone says so."""
+    is_numbered = course.batch.first_sequence > 0
+    return retries.of_run(run) if isinstance(run, TradeRun) and not is_numbered and run.settlement_id.any() else None
+
+
+def _apart(run: Run, course: Course, start: int, retries: RunRetries | None) -> BoolArray | None:
     """By event of a run, whether its batch already says that it is not, or not only, a change of the books."""
     batch, count = course.batch, len(run)
+    repeated = None if retries is None else retries.apart
     is_named = isinstance(run, TradeRun | CashRun) and bool(course.refused)
-    is_unsequenced = isinstance(run, TradeRun) and not batch.first_sequence
-    if not (batch.refusals or is_named or is_unsequenced):
-        return None
-    apart = np.zeros(count, np.bool_)
-    if isinstance(run, TradeRun) and is_unsequenced:
-        apart |= run.settlement_id != 0
+    if not (batch.refusals or is_named):
+        return repeated
+    apart = np.zeros(count, np.bool_) if repeated is None else repeated
     apart[[index - start for index in batch.refusals if 0 <= index - start < count]] = True
     if isinstance(run, TradeRun | CashRun) and is_named:
         apart |= np.isin(run.account_id, list(course.refused))

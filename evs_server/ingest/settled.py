@@ -1,8 +1,5 @@
 """
-Which settled trades are in the books already, other than by their sequence (DESIGN 5 and 6). Pure.
-
-Two memories: the settlement ids that unsequenced callers sent, to recognise a retry; and the trades an account was
-loaded with, to skip their announcements, each of which is still to come exactly once.
+Trades an account was loaded with, to skip their announcements, each of which is still to come once (DESIGN 6). Pure.
 """
 
 from collections.abc import Iterable
@@ -10,33 +7,18 @@ from typing import Final
 
 import numpy as np
 
-from evs_server.limits import SETTLEMENTS_KEPT
-from evs_server.model import SettledTrade, SettlementColumns, Side, UnannouncedColumns
+from evs_server.model import SettledTrade, Side, UnannouncedColumns
 
 _Unannounced = tuple[int, SettledTrade]
 
 
 class Settled:
-    """Settlement ids seen, and trades loaded but not yet announced."""
+    """Trades loaded but not yet announced."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[int, int, int], None] = {}
-        self._seen_since: list[tuple[int, int, int]] = []
         self._unannounced: dict[int, dict[int, SettledTrade]] = {}
         self._added_since: list[_Unannounced] = []
         self._removed_since: list[_Unannounced] = []
-
-    def is_repeat(self, account_id: int, side: int, settlement_id: int) -> bool:
-        """Whether an unsequenced caller sent this settlement id for this account and side before."""
-        return (account_id, side, settlement_id) in self._seen
-
-    def remember(self, account_id: int, side: int, settlement_id: int) -> None:
-        """Take note of an unsequenced trade that was applied; the oldest is forgotten past the bound."""
-        key = (account_id, side, settlement_id)
-        self._seen[key] = None
-        self._seen_since.append(key)
-        if len(self._seen) > SETTLEMENTS_KEPT:
-            del self._seen[next(iter(self._seen))]
 
     def expect(self, account_id: int, trades: Iterable[SettledTrade]) -> None:
         """
@@ -88,19 +70,14 @@ class Settled:
         """Ids of the trades of an account that are still to be announced."""
         return {trade.trade_id for trade in self._unannounced.get(account_id, {}).values() if trade.quantity_bp}
 
-    def capture(self) -> tuple[SettlementColumns, UnannouncedColumns, UnannouncedColumns]:
-        """What was remembered, expected and announced since the last capture."""
-        seen, self._seen_since = self._seen_since, []
+    def capture(self) -> tuple[UnannouncedColumns, UnannouncedColumns]:
+        """What was expected and announced since the last capture."""
         added, self._added_since = self._added_since, []
         removed, self._removed_since = self._removed_since, []
-        return _settlement_columns(seen), _unannounced_columns(added), _unannounced_columns(removed)
+        return _unannounced_columns(added), _unannounced_columns(removed)
 
-    def restore(self, settlements: SettlementColumns, unannounced: UnannouncedColumns) -> None:
+    def restore(self, unannounced: UnannouncedColumns) -> None:
         """Take over what was captured before a restart."""
-        keys = zip(
-            settlements.account_id.tolist(), settlements.side.tolist(), settlements.settlement_id.tolist(), strict=True
-        )
-        self._seen = dict.fromkeys(keys)
         for account_id, trade_id, symbol_id, side, quantity_bp, price_cents in zip(
             unannounced.account_id.tolist(),
             unannounced.trade_id.tolist(),
@@ -114,20 +91,12 @@ class Settled:
             self._unannounced.setdefault(account_id, {})[trade_id] = trade
 
 
-# What nearly every flush carries of them; made once.
-_NO_SETTLEMENTS: Final = SettlementColumns.empty()
 _NONE_UNANNOUNCED: Final = UnannouncedColumns.empty()
+"""What nearly every flush carries; made once."""
 
 
 def _content(trade: SettledTrade) -> tuple[int, int, int, int]:
     return trade.symbol_id, trade.side, trade.quantity_bp, trade.price_cents
-
-
-def _settlement_columns(keys: list[tuple[int, int, int]]) -> SettlementColumns:
-    if not keys:
-        return _NO_SETTLEMENTS
-    rows = np.array(keys, np.int64).reshape(-1, 3)
-    return SettlementColumns(rows[:, 0], rows[:, 1], rows[:, 2])
 
 
 def _unannounced_columns(trades: list[_Unannounced]) -> UnannouncedColumns:

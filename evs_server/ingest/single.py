@@ -59,13 +59,13 @@ class Singles:
             return False
         # Of a sender that numbers its events, the number alone says what is a repeat.
         is_watched = settlement_id and event_id is None
-        if is_watched and self._clearing.is_repeat(account_id, side, settlement_id):
+        if is_watched and self._clearing.retries.is_repeat(account_id, side, settlement_id):
             return False
         self._intake.flush_tick()
         if not self._engine.apply_plain_trade(leg[:-1], now_ms):
             return False
         if is_watched:
-            self._clearing.remember(account_id, side, settlement_id)
+            self._clearing.retries.remember(account_id, side, settlement_id)
         self._note(event_id, columns.TRADE, leg)
         return True
 

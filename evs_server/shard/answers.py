@@ -106,7 +106,7 @@ class Answers:
             EnsureResponse(
                 as_columns([snapshot for snapshot in snapshots if snapshot is not None]),
                 refused,
-                tuple(row for row, each in enumerate(settled) if self._core.clearing.is_repeat(*each)),
+                tuple(row for row, each in enumerate(settled) if self._core.clearing.retries.is_repeat(*each)),
                 self._start_number,
             )
         )

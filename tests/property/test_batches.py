@@ -36,7 +36,7 @@ Row = tuple[int, ...]
 ACCOUNTS = st.sampled_from([ALICE, ALICE, BOB, CAROL, CAROL, DAVE, GHOST, PARKED])
 # What Carol was loaded with is announced by its id, by its content, or not at all.
 ANNOUNCED = st.sampled_from([(CAROL, *trade, 0, settlement) for trade in LOADED_WITH for settlement in (0, 1, 2)])
-TRADES = st.tuples(ACCOUNTS, SYMBOLS, SIDES, QUANTITIES, PRICES, FEES, st.sampled_from([0, 0, 0, 7])) | ANNOUNCED
+TRADES = st.tuples(ACCOUNTS, SYMBOLS, SIDES, QUANTITIES, PRICES, FEES, st.sampled_from([0, 0, 7, 8])) | ANNOUNCED
 BROKEN = st.just((ALICE, 1, 3, 10_000, 100, 0, 0))
 RUNS = st.one_of(
     st.lists(TRADES | TRADES | TRADES | BROKEN, min_size=1, max_size=12).map(lambda rows: ("trades", rows)),

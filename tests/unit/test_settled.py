@@ -1,10 +1,9 @@
-"""Which trades are in the books already: those told before, and those an account was loaded with."""
+"""Which trades are in the books already: those an account was loaded with."""
 
 import pytest
 
-from evs_server.ingest import settled as module
 from evs_server.ingest.settled import Settled
-from evs_server.model import SettledTrade, SettlementColumns, Side, UnannouncedColumns
+from evs_server.model import SettledTrade, Side, UnannouncedColumns
 from tests.builders import ALICE, BOB, KICK, PUNT
 from tests.flushes import plain, table
 
@@ -23,52 +22,16 @@ def is_announced(settled: Settled, account_id: int, content: tuple[int, int, int
 def restarted(settled: Settled, *others: Settled) -> Settled:
     """What has been captured since the first start, taken over by a new process."""
     captures = [each.capture() for each in (settled, *others)]
-    seen = [row for columns, _, _ in captures for row in rows(columns)]
-    added = [row for _, columns, _ in captures for row in rows(columns)]
-    removed = {tuple(row[:2]) for _, _, columns in captures for row in rows(columns)}
+    added = [row for columns, _ in captures for row in rows(columns)]
+    removed = {tuple(row[:2]) for _, columns in captures for row in rows(columns)}
     successor = Settled()
-    successor.restore(
-        table(SettlementColumns, seen),
-        table(UnannouncedColumns, [row for row in added if tuple(row[:2]) not in removed]),
-    )
+    successor.restore(table(UnannouncedColumns, [row for row in added if tuple(row[:2]) not in removed]))
     return successor
 
 
-def rows(columns: SettlementColumns | UnannouncedColumns) -> list[tuple[int, ...]]:
+def rows(columns: UnannouncedColumns) -> list[tuple[int, ...]]:
     """Columns as rows."""
     return list(zip(*plain(columns).values(), strict=True))
-
-
-# --- settlement ids ------------------------------------------------------------------------------------------------
-
-
-def test_a_settlement_is_repeated_for_the_same_account_and_side_only() -> None:
-    settled = Settled()
-    settled.remember(ALICE, BUY, 41)
-    assert settled.is_repeat(ALICE, BUY, 41)
-    assert not settled.is_repeat(ALICE, SELL, 41)
-    assert not settled.is_repeat(BOB, BUY, 41)
-    assert not settled.is_repeat(ALICE, BUY, 42)
-
-
-def test_the_oldest_settlements_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SETTLEMENTS_KEPT", 3)
-    settled = Settled()
-    for settlement_id in range(1, 6):
-        settled.remember(ALICE, BUY, settlement_id)
-    assert [False, False, True, True, True] == [settled.is_repeat(ALICE, BUY, each) for each in range(1, 6)]
-
-
-def test_settlements_are_captured_once_in_order_and_survive_a_restart() -> None:
-    settled = Settled()
-    settled.remember(ALICE, BUY, 42)
-    settled.remember(BOB, SELL, 41)
-    successor = restarted(settled)
-    assert [[], [], []] == [rows(columns) for columns in settled.capture()]
-    assert successor.is_repeat(ALICE, BUY, 42)
-    assert successor.is_repeat(BOB, SELL, 41)
-    assert not successor.is_repeat(BOB, SELL, 42)
-    assert [[], [], []] == [rows(columns) for columns in successor.capture()]
 
 
 # --- trades an account was loaded with ------------------------------------------------------------------------------
@@ -119,7 +82,7 @@ def test_looking_changes_nothing() -> None:
     settled = a_loaded(SettledTrade(7, *CONTENT))
     settled.capture()
     assert [SettledTrade(7, *CONTENT)] * 2 == [settled.expected(ALICE, *CONTENT, 0) for _ in range(2)]
-    assert [[], [], []] == [rows(columns) for columns in settled.capture()]
+    assert [[], []] == [rows(columns) for columns in settled.capture()]
 
 
 def test_the_announced_one_goes_whatever_its_place() -> None:
@@ -131,7 +94,7 @@ def test_the_announced_one_goes_whatever_its_place() -> None:
 def test_an_account_without_trades_expects_nothing() -> None:
     settled = a_loaded()
     assert not is_announced(settled, ALICE, CONTENT)
-    assert [[], [], []] == [rows(columns) for columns in settled.capture()]
+    assert [[], []] == [rows(columns) for columns in settled.capture()]
 
 
 def test_what_is_still_to_be_announced_survives_a_restart() -> None:
@@ -144,4 +107,4 @@ def test_what_is_still_to_be_announced_survives_a_restart() -> None:
         is_announced(successor, ALICE, CONTENT),
         is_announced(successor, ALICE, (PUNT, SELL, 1, 2)),
     ]
-    assert [[], [], [(ALICE, 7), (ALICE, 9)]] == [[row[:2] for row in rows(columns)] for columns in successor.capture()]
+    assert [[], [(ALICE, 7), (ALICE, 9)]] == [[row[:2] for row in rows(columns)] for columns in successor.capture()]
