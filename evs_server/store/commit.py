@@ -28,6 +28,8 @@ from evs_server.store.queries import QUERIES
 if TYPE_CHECKING:
     from evs_server.store.database import Connection
 
+FIRST_FLUSH: Final = 1
+"""The number of the flush before which a slice has nothing."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Sliced = tuple[int, Sequence[Int64Array]]
@@ -103,8 +105,10 @@ async def write_all_but_rows(connection: "Connection", written: Sequence[SliceFl
         found = ((each.shard, columns(each.flush)) for each in written)
         return [(shard, column_arrays(table)) for shard, table in found if table is not None and len(table)]
 
-    await _merge(connection, _ACCOUNT, given(lambda flush: flush.state.accounts))
-    await _merge(connection, _POSITION, given(lambda flush: flush.state.positions))
+    # An import brings most of what there will be, and none of it is there: to look for each would take as long again.
+    store = _append if all(each.flush.number == FIRST_FLUSH for each in written) else _merge
+    await store(connection, _ACCOUNT, given(lambda flush: flush.state.accounts))
+    await store(connection, _POSITION, given(lambda flush: flush.state.positions))
     await _merge(connection, _MARK, given(lambda flush: flush.state.marks))
     await _merge(connection, _UNANNOUNCED, given(lambda flush: flush.unannounced_added))
     await _remove_unannounced(connection, [each.flush.unannounced_removed for each in written])
