@@ -24,6 +24,7 @@ from evs_server.exchange.market import TICK_MS
 from evs_server.program import environment
 from evs_server.stopping import unless_stopped
 from evs_server.store.embedded import open_database
+from evs_server.store.migrate import migrate
 
 WORDS: Final = """\
 EVS demo: {accounts} accounts trade the shares of {players} made-up players, {ticks} ticks a second.
@@ -61,6 +62,8 @@ async def run_demo(settings: Settings, stop: asyncio.Event, say: Say) -> None:
         raise ConfigError("\n".join(taken))
     async with AsyncExitStack() as parts:
         dsn = await parts.enter_async_context(open_database(settings.model_copy(update={"database_url": None})))
+        # Before EVS does, which would warn of tables that had to be made: it is told of this database as of any other.
+        await migrate(dsn)
         own = without_keys(settings).model_copy(update={"database_url": SecretStr(dsn), "ingest_listen": None})
         app = await parts.enter_async_context(Application(own))
         await unless_stopped(stop, app.wait_ready())

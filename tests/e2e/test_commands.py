@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import grpc.aio
 import pytest
@@ -58,13 +58,16 @@ class Command:
 
 
 @asynccontextmanager
-async def running(*arguments: str, data_dir: Path, **settings: str) -> AsyncIterator[Command]:
+async def running(
+    *arguments: str, data_dir: Path, stderr: IO[bytes] | None = None, **settings: str
+) -> AsyncIterator[Command]:
     """A command on addresses of its own; whatever happens, it does not outlive the test."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("EVS_")}
     env |= {"EVS_DATA_DIR": str(data_dir), "EVS_LISTEN": "127.0.0.1:0", "EVS_BRIDGE_LISTEN": "127.0.0.1:0"}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "evs_server.cli", *arguments),
         stdout=asyncio.subprocess.PIPE,
+        stderr=stderr,
         env=env | settings,
         process_group=0,
     )
@@ -140,15 +143,22 @@ async def test_serve_waits_for_postgres_but_not_when_told_to_stop(tmp_path: Path
 
 
 async def test_the_demo_runs_and_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
-    """A page, accounts that trade and are worth something new each tick; then no process is left."""
-    async with running("demo", data_dir=tmp_path) as demo:
+    """A page, accounts that trade and are worth something new each tick, and no warning; then no process is left."""
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        await demo_until_ctrl_c(tmp_path / "data", file)
+    assert "" == log.read_text()
+
+
+async def demo_until_ctrl_c(data_dir: Path, stderr: IO[bytes]) -> None:
+    async with running("demo", data_dir=data_dir, stderr=stderr) as demo:
         page = await demo.line("page")
         server = (await demo.line("gRPC")).split()[0]
         account_id = json.loads(await asyncio.to_thread(fetch, f"{page}demo/accounts"))[0]["id"]
         async with asyncio.timeout(PATIENCE_SECONDS), EquityStream(server, account_id) as stream:
             seen = [await anext(aiter(stream)), await anext(aiter(stream))]
         assert seen[0].version < seen[1].version
-        async with running("doctor", data_dir=tmp_path, EVS_SERVER=server) as doctor:
+        async with running("doctor", data_dir=data_dir, EVS_SERVER=server) as doctor:
             assert 0 == await doctor.end()
         started = demo.children()
         assert 2 == len(started), "PostgreSQL and the bridge"
