@@ -241,7 +241,9 @@ class Backlog:
             self.spool_failure = str(error)
             logger.exception("the spool keeps what is in the database already")
         if not self._on_disk:
-            logger.warning("the spool is drained: everything up to flush %d is in the database", number)
+            # No warning, and none when it began: for a moment more may come than can be written. That the database
+            # fails, or the disk, is told as such.
+            logger.info("the spool is drained: everything up to flush %d is in the database", number)
 
     async def save(self, seconds: float) -> None:
         """Put everything into the spool, where there is one, that is not in it yet, as far as the time allows."""
@@ -293,6 +295,8 @@ class Backlog:
     def _end_append(self, append: "asyncio.Future[None]", count: int) -> None:
         error = append.exception()
         if error is None:
+            if not self.spool_flush_count:
+                logger.info("what the database has yet to take is more than fits in memory: it goes to the spool")
             self._in_flight_records = self._in_flight_records or count - len(self._spooling)
             self._on_disk.extend(
                 _OnDisk(batch.rows, batch.size, batch.offered_at, batch.offered_ms) for batch in self._spooling

@@ -119,6 +119,29 @@ async def test_what_cannot_wait_in_memory_goes_to_disk_and_comes_back_in_order(f
     bench.writer.close()
 
 
+async def test_a_queue_that_is_too_long_for_a_moment_is_no_warning(
+    folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing has failed: that the spool was used is told once, and so is that it is empty again."""
+    store = StandingStore()
+    await store.recover()
+    bench = Bench(store, SMALL, spool=folder.open())
+    with caplog.at_level(logging.INFO):
+        async with bench.running():
+            for number in range(1, 101):
+                bench.writer.offer(a_tick(number))
+                await appended(bench)
+            assert 0 < bench.writer.statistics().spool_flush_count
+            store.may_go.set()
+            assert 0 == await bench.drained()
+    told = [(record.levelno, record.getMessage()) for record in caplog.records if "spool" in record.getMessage()]
+    assert {logging.INFO} == {level for level, _ in told}
+    assert ["it goes to the spool", "the spool is drained"] == [
+        next(part for part in ("it goes to the spool", "the spool is drained") if part in text) for _, text in told
+    ]
+    bench.writer.close()
+
+
 async def test_flushes_that_are_being_merged_go_to_disk_before_those_behind_them(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
