@@ -35,12 +35,13 @@ def main() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if user:
         _become(user)
+        # Where we are may be closed to that user. Whoever stays who they are finds a relative path where we would.
+        os.chdir("/")
     if sys.platform == "linux":
         # After the change of user, which clears it. SIGINT is PostgreSQL's fast and clean shutdown, and one of NATS's.
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
     if os.getppid() != int(parent_pid):
         sys.exit(PARENT_GONE)
-    os.chdir("/")
     seen = directory
     if not os.access(directory, os.X_OK):
         os.set_inheritable(held, True)
