@@ -11,8 +11,7 @@ by their names, as fields do, and lie one behind the other.
 """
 
 import struct
-from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Final
 
@@ -35,9 +34,14 @@ _CLASSES: Final[Mapping[str, type]] = {
 _FIELD_NAMES: Final[Mapping[type, tuple[str, ...]]] = {
     kind: tuple(field.name for field in fields(kind)) for kind in _CLASSES.values()
 }
+_KNOWN: Final[Mapping[type, frozenset[str]]] = {kind: frozenset(names) for kind, names in _FIELD_NAMES.items()} | {
+    Valuation: frozenset({*_FIELD_NAMES[Valuation], *VALUATION_COLUMNS} - {"columns"})
+}
+"""Names of a class as a description has them: a pass has its columns in the place of their table."""
+
 _REQUIRED: Final[Mapping[type, frozenset[str]]] = {
-    kind: frozenset(field.name for field in fields(kind) if field.default is field.default_factory is MISSING)
-    for kind in _CLASSES.values()
+    kind: names - {field.name for field in fields(kind) if not (field.default is field.default_factory is MISSING)}
+    for kind, names in _KNOWN.items()
 }
 _NUMBER_BYTES: Final = 8
 """Every column is of 64-bit integers."""
@@ -142,20 +146,14 @@ def _restored(description: Any, arrays: memoryview) -> Any:
     if name not in _CLASSES:
         raise ValueError(f"a flush with a {name}, which this version of EVS does not know")
     kind = _CLASSES[name]
-    known, required = (_as_written(kind, names) for names in (_FIELD_NAMES[kind], _REQUIRED[kind]))
-    if unknown := content.keys() - known:
+    if unknown := content.keys() - _KNOWN[kind]:
         raise ValueError(f"a {name} with {', '.join(sorted(unknown))}, which this version of EVS does not know")
-    if absent := required - content.keys():
+    if absent := _REQUIRED[kind] - content.keys():
         raise ValueError(f"a {name} without {', '.join(sorted(absent))}, which this version of EVS needs")
     columns = {}
     if kind is Valuation:
         columns = {"columns": _columns([content.pop(key) for key in VALUATION_COLUMNS], arrays)}
     return kind(**columns, **{key: _restored(part, arrays) for key, part in content.items()})
-
-
-def _as_written(kind: type, names: Iterable[str]) -> AbstractSet[str]:
-    """The names of a class's fields as a description has them."""
-    return {*names} if kind is not Valuation else {*names, *VALUATION_COLUMNS} - {"columns"}
 
 
 def _columns(descriptions: list[Any], arrays: memoryview) -> Int64Array:
