@@ -1,6 +1,7 @@
 """The commands as a stranger meets them: help, settings, exit statuses. What a command does is tested in its room."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -51,6 +52,12 @@ def test_every_command_explains_itself_and_its_settings(command: str) -> None:
     outcome = evs(command, "--help")
     assert 0 == outcome.returncode
     assert "Settings: " in outcome.stdout
+
+
+def test_every_setting_is_one_of_a_commands() -> None:
+    """Whoever asks a command which variables it reads is told of each, and of none that there is not."""
+    named = {name for command in COMMANDS for name in re.findall(r"EVS_[A-Z_]+", command.__doc__ or "")}
+    assert {f"EVS_{name.upper()}" for name in config.Settings.model_fields} == named
 
 
 def test_help_imports_nothing_that_takes_long() -> None:
