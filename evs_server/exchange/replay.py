@@ -11,7 +11,8 @@ settlement when it is full.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -33,7 +34,7 @@ from evs_server.exchange.evidence import introduce
 from evs_server.exchange.ledger import Settlement, Trade
 from evs_server.exchange.matching import Batch, planned
 from evs_server.exchange.prints import Tape
-from evs_server.exchange.report import FINDINGS_SHOWN, Summary, print_summary, progress_bar
+from evs_server.exchange.report import FINDINGS_SHOWN, Bar, Summary, print_summary, progress_bar
 from evs_server.exchange.venue import ServeEvs, open_venue
 from evs_server.roles import Role
 from evs_server.stopping import unless_stopped
@@ -144,10 +145,12 @@ class Replay:
             stub = evs_pb2_grpc.EquityValuationServiceStub(channel)
             opening_cents = await self._open_accounts(exchange)
             await introduce(stub, list(opening_cents))
-            started_s = self._clock.monotonic()
-            await self._trade(exchange, list(opening_cents))
-            seconds = self._clock.monotonic() - started_s
-            verdict = await self._audit(stub, opening_cents)
+            with progress_bar(self._tape.print_count, shown=not self._options.json) as progress:
+                started_s = self._clock.monotonic()
+                await self._trade(exchange, list(opening_cents), progress)
+                seconds = self._clock.monotonic() - started_s
+                progress.turn_to("auditing")
+                verdict = await self._audit(stub, opening_cents)
         return self._summary(verdict, seconds)
 
     async def _open_accounts(self, exchange: AccountService) -> dict[int, int]:
@@ -157,7 +160,7 @@ class Replay:
         account_ids = await exchange.open_accounts(cash)
         return dict(zip(account_ids, cash.values(), strict=True))
 
-    async def _trade(self, exchange: AccountService, account_ids: Sequence[int]) -> None:
+    async def _trade(self, exchange: AccountService, account_ids: Sequence[int], progress: Bar) -> None:
         """Settle and announce every print; return when all of it is durable."""
         tuning = SenderTuning(outbox_events_max=_outbox_events(len(account_ids)), close_deadline_s=None)
         plan = planned(self._tape, account_ids, seed=self._options.seed, tick_ms=self._options.tick_ms)
@@ -168,15 +171,16 @@ class Replay:
             credentials=sender_credentials(self._settings),
             metadata=bearer_of(self._settings, NAME, ROLES, STREAMS_SECONDS) or (),
         ) as client:
-            with progress_bar(self._tape.print_count, shown=not self._options.json) as advance:
-                settled: tuple[Batch, list[Settlement]] | None = None
-                for batch in plan:
-                    # Never announced before it is settled; but while one batch settles, the one before is announced.
-                    announcing = self._announce(client, settled)
-                    settlements, _ = await asyncio.gather(exchange.settle_many(batch.trades), announcing)
-                    settled = batch, settlements
-                    advance(len(batch.trades))
-                await self._announce(client, settled)
+            settled: tuple[Batch, list[Settlement]] | None = None
+            for batch in plan:
+                # Never announced before it is settled; but while one batch settles, the one before is announced.
+                announcing = self._announce(client, settled)
+                settlements, _ = await asyncio.gather(exchange.settle_many(batch.trades), announcing)
+                settled = batch, settlements
+                progress.advance(len(batch.trades))
+            await self._announce(client, settled)
+            progress.turn_to("storing")
+            async with _in_time():
                 await client.wait_durable(STALL_SECONDS_MAX)
             self._refused_count = client.statistics().refused_count
 
@@ -184,7 +188,7 @@ class Replay:
         if settled is None:
             return
         steps, settlements = settled[0].steps, iter(settled[1])
-        async with asyncio.timeout(STALL_SECONDS_MAX), client.batch() as block:
+        async with _in_time(), client.batch() as block:
             for step in steps:
                 if isinstance(step, Trade):
                     buyer, seller, symbol_id, quantity_bp, price_cents, _ = step
@@ -229,6 +233,16 @@ class Replay:
             events_per_second=int(event_count / seconds),
             findings=found[:FINDINGS_SHOWN],
         )
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """A block in which EVS makes room for more, or stores the rest; says so if it does not."""
+    try:
+        async with asyncio.timeout(STALL_SECONDS_MAX):
+            yield
+    except TimeoutError:
+        raise StoreUnavailable(f"EVS has not stored anything for {STALL_SECONDS_MAX} s: its log says why") from None
 
 
 def _where_else(error: EvsClientError) -> str:

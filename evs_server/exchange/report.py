@@ -6,13 +6,21 @@ Lives here: words and layout. Not here: any of the numbers. Writes to the termin
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 FINDINGS_SHOWN: Final = 20
@@ -78,10 +86,26 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
     )
 
 
+class Bar:
+    """Progress as one line that changes in place."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def advance(self, print_count: int) -> None:
+        """So many prints more are settled."""
+        self._progress.advance(self._task, print_count)
+
+    def turn_to(self, what: str) -> None:
+        """From here on another thing is done than to settle prints, said in a word."""
+        self._progress.update(self._task, description=what)
+
+
 @contextmanager
-def progress_bar(print_count: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+def progress_bar(print_count: int, *, shown: bool) -> Iterator[Bar]:
     """
-    A bar on standard error, if that is a terminal; yields what advances it by so many prints.
+    A bar on standard error, if that is a terminal.
 
     Args:
         print_count: Prints in all.
@@ -89,9 +113,8 @@ def progress_bar(print_count: int, *, shown: bool) -> Iterator[Callable[[int], N
     """
     console = Console(stderr=True)
     columns = (
-        TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("prints"),
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("prints"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as progress:
-        task = progress.add_task("replay", total=print_count)
-        yield lambda count: progress.advance(task, count)
+        yield Bar(progress, progress.add_task("replaying", total=print_count))
