@@ -22,6 +22,7 @@ from evs_server.commands.settings import SETTINGS
 from evs_server.commands.shard import shard
 from evs_server.commands.upkeep import doctor, migrate
 from evs_server.errors import ConfigError, EvsError, InputError
+from evs_server.output import OutputLost
 
 DISTRIBUTION: Final = "equity-valuation-service"
 
@@ -71,13 +72,13 @@ def main() -> None:
     except (ConfigError, InputError) as error:
         _complain(error)
         sys.exit(2)
-    except EvsError as error:
+    except (EvsError, OutputLost) as error:
         _complain(error)
         sys.exit(1)
 
 
-def _complain(error: EvsError) -> None:
-    for line in error.message.splitlines():
+def _complain(error: Exception) -> None:
+    for line in str(error).splitlines():
         typer.echo(f"evs: {line}", err=True)
 
 

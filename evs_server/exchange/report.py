@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Final
 
 from rich.console import Console
@@ -22,6 +22,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+
+from evs_server.output import answering
 
 FINDINGS_SHOWN: Final = 20
 
@@ -66,19 +68,27 @@ class Summary:
 
 
 def print_summary(summary: Summary, *, as_json: bool) -> None:
-    """Write a summary to standard output: a table, or one JSON object."""
-    values = {field.name: getattr(summary, field.name) for field in fields(summary)}
-    if as_json:
-        sys.stdout.write(json.dumps(values) + "\n")
-        return
-    findings = values.pop("findings")
-    table = Table("replay", "", title_justify="left")
+    """
+    Write a summary to standard output: a table, or one JSON object.
+
+    Raises:
+        OutputLost: If it is not there afterwards.
+    """
+    with answering():
+        if as_json:
+            sys.stdout.write(json.dumps(asdict(summary)) + "\n")
+        else:
+            _print_table(summary)
+
+
+def _print_table(summary: Summary) -> None:
+    console, table = Console(), Table("replay", "", title_justify="left")
     table.columns[1].justify = "right"
-    for name, value in values.items():
-        table.add_row(name.replace("_", " "), f"{value:,}")
-    console = Console()
+    for field in fields(summary):
+        if field.name != "findings":
+            table.add_row(field.name.replace("_", " "), f"{getattr(summary, field.name):,}")
     console.print(table)
-    for finding in findings:
+    for finding in summary.findings:
         console.print(f"  {finding}", markup=False, highlight=False)
     console.print(
         "every account agrees with the fold of its trades" if summary.good else "the numbers do not agree",

@@ -14,6 +14,7 @@ import pytest
 from evs_server import config, tokens
 from evs_server.cli import COMMANDS
 from evs_server.commands.settings import SETTINGS
+from evs_server.output import OutputLost, answering
 from evs_server.roles import Role
 
 EVS = (sys.executable, "-m", "evs_server.cli")
@@ -96,6 +97,31 @@ def test_a_token_is_printed_alone_and_is_good(tmp_path: Path) -> None:
     assert outcome.stdout.count("\n") == 1
     settings = config.load(data_dir=tmp_path)
     assert 7 == tokens.TokenVerifier.of(settings).verify(outcome.stdout.strip())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_an_answer_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """Whoever has sent it to a full disk hears of it in words, and does not take nothing for an answer."""
+    with Path("/dev/full").open("w") as full:
+        outcome = subprocess.run(
+            [*EVS, "token", "--account", "7"],
+            env=clean_environment(EVS_DATA_DIR=str(tmp_path)),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=SECONDS_MAX,
+        )
+    assert (1, "evs: cannot write to standard output: No space left on device\n") == (
+        outcome.returncode, outcome.stderr
+    )  # fmt: skip
+
+
+def test_an_answer_to_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard output may be closed from the start."""
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(OutputLost, match="it is closed"), answering():
+        pass
 
 
 @pytest.mark.parametrize("account", ["0", "-1", "x", str(2**53)])
