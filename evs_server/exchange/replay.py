@@ -100,15 +100,13 @@ async def run_replay(options: ReplayOptions, settings: Settings, serve: ServeEvs
     try:
         async with open_venue(settings, serve) as venue:
             replay = Replay(options, tape, venue.settings, venue.dsn)
-            summary = await unless_stopped(venue.ended, replay.run())
-    except TimeoutError:
-        raise StoreUnavailable(f"EVS has not stored anything for {STALL_SECONDS_MAX} s: its log says why") from None
+            summary = await unless_stopped(venue.ending, replay.run())
+            if summary is None:
+                raise StoreUnavailable(f"the replay's EVS has ended by itself: it {venue.ending.words}")
     except EvsClientError as error:
         raise StoreUnavailable(f"the replay cannot go on: {error}{_where_else(error)}") from error
     except grpc.aio.AioRpcError as error:
         raise StoreUnavailable(f"EVS cannot be asked: {error.code().name}: {error.details()}") from error
-    if summary is None:
-        raise StoreUnavailable("the replay's EVS has ended by itself; the lines above say why")
     print_summary(summary, as_json=options.json)
     return summary.good
 

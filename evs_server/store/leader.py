@@ -23,7 +23,7 @@ import asyncpg
 
 from evs_server.clock import Clock
 from evs_server.errors import Fenced, StoreUnavailable
-from evs_server.store.database import reads_url, unavailable
+from evs_server.store.database import CONNECT_SECONDS, reads_url, unavailable
 from evs_server.store.queries import split_queries
 
 CLOSE_SECONDS: Final = 1.0
@@ -80,6 +80,24 @@ class LeaderTimes:
 def session_name(name: str) -> str:
     """A name as PostgreSQL shows it of a session: ASCII, and not too long."""
     return name.encode("ascii", "replace")[:_NAME_BYTES_MAX].decode()
+
+
+async def leader_of(dsn: str) -> str | None:
+    """
+    The name of the EVS that leads on a database at this moment, empty if it does not say; None if none does.
+
+    Raises:
+        ConfigError: If the URL cannot be read.
+        StoreUnavailable: If the database is away, or does not let us in.
+    """
+    with unavailable("connect to the database"), reads_url():
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+    try:
+        with unavailable("ask who leads"):
+            leader: str | None = await connection.fetchval(_QUERIES["leader"], timeout=CONNECT_SECONDS)
+            return leader
+    finally:
+        connection.terminate()
 
 
 class Leadership:

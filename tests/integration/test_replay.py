@@ -1,6 +1,5 @@
 """A replay takes prints through the whole service, and its audit finds whatever one place tells otherwise."""
 
-import asyncio
 import json
 import os
 import zipfile
@@ -22,7 +21,7 @@ from evs_server.exchange.auditor import Verdict, audit
 from evs_server.exchange.evidence import introduce
 from evs_server.exchange.ledger import Trade
 from evs_server.exchange.replay import ReplayOptions, run_replay
-from evs_server.exchange.venue import Served
+from evs_server.exchange.venue import Ending, Served, told
 from evs_server.store.database import Database
 from tests.patience import PATIENCE_SECONDS
 from tests.prints import made_up_prints
@@ -39,14 +38,14 @@ def settings(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Served]:
+async def serving(settings: Settings, _thrown_away: bool = False) -> AsyncIterator[Served]:
     """EVS in this process."""
     async with Application(settings) as application:
         await application.wait_ready()
-        yield Served(application.address, asyncio.Event())
+        yield Served(application.address, Ending())
 
 
-def not_serving(settings: Settings) -> AbstractAsyncContextManager[Served]:
+def not_serving(settings: Settings, _thrown_away: bool) -> AbstractAsyncContextManager[Served]:
     """What must not come about."""
     raise AssertionError(f"a server was started on {settings.listen}")
 
@@ -140,6 +139,36 @@ async def test_a_server_without_its_database_is_refused(tmp_path: Path, monkeypa
         await run_replay(
             ReplayOptions([made_up_prints(tmp_path, "ibm", "20131007", 1, seconds=60)]), named, not_serving
         )
+
+
+@pytest.mark.parametrize(("role", "port", "said"), [("evs", "1", "Connection|No such file"), ("nobody", "", "nobody")])
+async def test_a_database_that_lets_nobody_in_is_told_before_an_evs_is_started(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str, port: str, said: str
+) -> None:
+    """An EVS would wait for it, and the replay for the EVS."""
+    monkeypatch.delenv("EVS_SERVER", raising=False)
+    url = database.replace("//evs@", f"//{role}@") + (f"&port={port}" if port else "")
+    away = load(database_url=url, data_dir=tmp_path)
+    files = [made_up_prints(tmp_path, "ibm", "20131007", 1, seconds=60)]
+    with pytest.raises(StoreUnavailable, match=f"could not connect to the database: .*({said})"):
+        await run_replay(ReplayOptions(files), away, not_serving)
+
+
+async def test_a_database_on_which_an_evs_leads_is_that_ones(settings: Settings, tmp_path: Path) -> None:
+    """An EVS of the replay's own would only wait for that one to end."""
+    files = [made_up_prints(tmp_path, "ibm", "20131007", 1, seconds=60)]
+    async with serving(settings.model_copy(update={"listen": "127.0.0.1:0"})) as served:
+        leads = rf"evs {served.address} on \S+ leads on this database: name it with --server"
+        with pytest.raises(ConfigError, match=leads):
+            await run_replay(ReplayOptions(files), settings, not_serving)
+
+
+def test_an_evs_of_the_replays_own_is_told_what_the_audit_expects(settings: Settings) -> None:
+    """What the caller has set of sessions holds for it, too; what an installation stores and forgets does not."""
+    given = {"session_timezone": "America/New_York", "persist": "on_trade", "retention_days": 1, "connections_max": 1}
+    own = told(load(**settings.model_dump(include={"database_url", "data_dir"}), **given))
+    assert ("America/New_York", "0") == (own["EVS_SESSION_TIMEZONE"], own["EVS_RETENTION_DAYS"])
+    assert set() == {"EVS_PERSIST", "EVS_CONNECTIONS_MAX", "EVS_TRACES_ENDPOINT"} & own.keys()
 
 
 class Traded:

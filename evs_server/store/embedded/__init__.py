@@ -9,7 +9,8 @@ from evs_server.store.embedded.server import (
     EmbeddedPostgres,
     embedded_postgres,
     open_database,
+    remove_runtime_of,
     running_database,
 )
 
-__all__ = ["EmbeddedPostgres", "embedded_postgres", "open_database", "running_database"]
+__all__ = ["EmbeddedPostgres", "embedded_postgres", "open_database", "remove_runtime_of", "running_database"]

@@ -279,6 +279,11 @@ def running_database(settings: Settings) -> str | None:
         return None
 
 
+def remove_runtime_of(data_dir: Path) -> None:
+    """Remove what a killed process has left of a server beside its data, for who is about to remove those, too."""
+    DataDirectory(data_dir.resolve(), choose_user(data_dir)).remove_runtime()
+
+
 def _embedded_dir(settings: Settings) -> Path:
     return settings.data_dir / "postgres"
 
