@@ -30,14 +30,21 @@ def replay(
     """
     Send real trade prints through everything, then audit.
 
-    FILE is a zip in LEAN's trade format, .../SYMBOL/YYYYMMDD_trade.zip; several are merged by time. Each print is
-    settled between two of N accounts, EVS is told in batches, and at the end every account is compared: the fold of its
-    trades with what EVS holds and with what PostgreSQL holds. Ends with status 1 if anything differs, and with 2 if a
-    file cannot be used, before anything is applied.
+    FILE is a zip of ticks in LEAN's format, and its place says what it holds: .../SYMBOL/YYYYMMDD_trade.zip. The LEAN
+    repository (github.com/QuantConnect/Lean) has some in Data/equity/usa/tick. Several are merged by time.
+
+    Each print is settled between two of N accounts, EVS is told in batches, and at the end every account is compared:
+    the fold of its trades with what EVS holds and with what PostgreSQL holds. Ends with status 1 if anything differs,
+    and with 2 if a file cannot be used, before anything is applied.
+
+    An EVS that is named with --server should be one that nobody else trades on: the accounts, trades and prices of the
+    replay stay in its database. Of its own, a replay takes only the settings of sessions, of stale prices and of the
+    log from its environment.
 
     Settings: EVS_SERVER (as --server), EVS_INGEST_SERVER (as --ingest-server), EVS_DATABASE_URL (absent: a database of
     its own, gone afterwards); of an EVS that asks who calls: EVS_SERVER_CA_FILE, EVS_CLIENT_CERT_FILE,
-    EVS_CLIENT_KEY_FILE, EVS_TOKEN_FILE or EVS_JWT_SECRET_FILE
+    EVS_CLIENT_KEY_FILE, EVS_TOKEN_FILE or EVS_JWT_SECRET_FILE; for one of its own: EVS_SESSION_TIMEZONE,
+    EVS_SESSION_ROLL, EVS_STALE_PRICE_SECONDS, EVS_LOG_LEVEL, EVS_LOG_FORMAT
     """
     settings = load_quiet_settings(server=server, ingest_server=ingest_server)
     from evs_server.exchange.replay import ReplayOptions, run_replay
