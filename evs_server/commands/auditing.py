@@ -38,8 +38,8 @@ def replay(
     and with 2 if a file cannot be used, before anything is applied.
 
     An EVS that is named with --server should be one that nobody else trades on: the accounts, trades and prices of the
-    replay stay in its database. Of its own, a replay takes only the settings of sessions, of stale prices and of the
-    log from its environment.
+    replay stay in its database. One that the replay runs itself is told of sessions, stale prices and the log what the
+    environment says; all other settings have no say in it.
 
     Settings: EVS_SERVER (as --server), EVS_INGEST_SERVER (as --ingest-server), EVS_DATABASE_URL (absent: a database of
     its own, gone afterwards); of an EVS that asks who calls: EVS_SERVER_CA_FILE, EVS_CLIENT_CERT_FILE,
