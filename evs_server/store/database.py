@@ -240,15 +240,39 @@ async def copy_in(
         table: Its name.
         layout: Its columns.
         file: What ``rows`` encoded, in slices; the event loop gets a turn between them.
+
+    Raises:
+        asyncpg.ConnectionDoesNotExistError: If the connection is lost on the way.
     """
 
     async def slices() -> AsyncIterator[bytes]:
         for number, part in enumerate(file):
             if number:
                 await asyncio.sleep(0)
+                if _is_lost(connection):
+                    # Failing here, the driver would ask the server to cancel, and wait for its answer for ever. The
+                    # end of the file goes nowhere, and the driver then says what the connection was lost for.
+                    return
             yield part
 
-    await connection.copy_to_table(table, source=slices(), schema_name=schema, columns=layout.names, format="binary")
+    try:
+        await connection.copy_to_table(
+            table, source=slices(), schema_name=schema, columns=layout.names, format="binary"
+        )
+    except RuntimeError as error:
+        # The driver writes the end of a file to a transport that is closed, and uvloop's does not take it silently. Why
+        # it is closed the driver alone knows; asyncio logs it, as an exception that was never retrieved.
+        if not _is_lost(connection):
+            raise
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of a copy") from error
+
+
+def _is_lost(connection: "Connection") -> bool:
+    """Whether nothing can be said on a connection any more."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # its pool has taken it back already
+        return True
 
 
 async def copy_out(connection: "Connection", layout: Layout, query: str, *arguments: object) -> list[Int64Array]:
@@ -263,12 +287,18 @@ async def copy_out(connection: "Connection", layout: Layout, query: str, *argume
 
 
 class _Connection(BareConnection):
-    """A connection that notices when the network has swallowed its server: asyncpg itself sets no keepalive."""
+    """
+    A connection whose loss is noticed, and by whoever uses it.
+
+    By itself asyncpg sets no keepalive, so that the network may swallow a server unseen; and who waits for room in the
+    socket, in a copy or in ``executemany``, is not told that there is a socket no more.
+    """
 
     __slots__ = ()
 
     def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
         super().__init__(protocol, transport, *rest)
+        self.add_termination_listener(lambda _: protocol.resume_writing())
         peer = transport.get_extra_info("socket")
         if peer is not None and peer.family in (socket.AF_INET, socket.AF_INET6):
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -15,17 +15,18 @@ import pytest
 
 from evs_server.store.embedded import EmbeddedPostgres
 from tests.database import run_apart, system_bin_dir
-from tests.e2e.caller import Caller
+from tests.e2e.caller import SHARE, Caller
 from tests.e2e.exchange_tables import ExchangeTables, exchange_tables
 from tests.faults.conftest import OwnServer
 from tests.faults.processes import children, resident_kib
-from tests.faults.trial import SOURCE, Trial, started
+from tests.faults.trial import SOURCE, SYMBOLS, Trial, started
 from tests.patience import PATIENCE_SECONDS, eventually
 
 OUTAGE_SECONDS = 300
 PACE_SECONDS = 0.05
 GROWTH_KIB_MAX = 400_000
 COMMIT_DELAY_US = 100_000
+CROWD = 20_000
 
 
 def finish(trial: Trial, address: str) -> None:
@@ -59,6 +60,31 @@ def test_f04_postgres_is_stopped_under_load(own: OwnServer, tmp_path: Path) -> N
         finish(trial, address)
         with Caller(address) as caller:
             assert 0 == caller.ingest_state(SOURCE).degraded_since
+
+
+def test_f04_a_connection_is_lost_in_a_copy(tables: ExchangeTables, tmp_path: Path) -> None:
+    """The one of the writer alone, with more on its way than its socket holds; the database is there all along."""
+    trial = Trial(tables)
+    tables.run(
+        f"INSERT INTO accounts (google_id) SELECT 'crowd-' || n FROM generate_series(1, {CROWD}) n;"
+        f"INSERT INTO positions (account_id, symbol_id, quantity, avg_cost) SELECT id, {SYMBOLS[0]}, {SHARE}, 100"
+        " FROM accounts WHERE google_id LIKE 'crowd-%'"
+    )
+    with started(tables, tmp_path) as (evs, address), trial.sending(address):
+        trial.trade(20)
+        trial.wait_until_durable()
+        with locked(tables.dsn, "equity_timeseries"):
+            closing = trial.close_market()
+            ended = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted AND relation = $1::regclass"
+            eventually(lambda: tables.rows(ended, "equity_timeseries"), "the copy waits for the table")
+        trial.wait_until_durable()
+        assert trial.expected(closing) == trial.served(address)
+        assert None is evs.process.poll()
+    stored = tables.rows(
+        "SELECT count(*) AS n FROM equity_timeseries JOIN accounts ON accounts.id = account_id"
+        " WHERE google_id LIKE 'crowd-%' AND version = (SELECT max(version) FROM equity_timeseries) GROUP BY account_id"
+    )
+    assert CROWD * [1] == [row["n"] for row in stored]
 
 
 @pytest.mark.faults

@@ -6,19 +6,25 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
+import uvloop
 
 from evs_server.clock import SystemClock
 from evs_server.errors import ConfigError, StoreUnavailable
-from evs_server.store.database import CONNECTIONS_MAX, Database
+from evs_server.store import rows
+from evs_server.store.database import CONNECTIONS_MAX, Database, copy_in
 from evs_server.store.inspection import inspect
 from evs_server.store.leader import Leadership, LeaderTimes
 from evs_server.store.migrate import pending
 from evs_server.store.postgres import PostgresStore
 from tests.flushes import a_flush, a_valuation
 from tests.patience import PATIENCE_SECONDS, eventually_true
+
+if TYPE_CHECKING:
+    from evs_server.store.database import Connection
 
 
 async def test_a_url_that_cannot_be_read_is_a_problem_of_the_settings() -> None:
@@ -145,6 +151,72 @@ async def test_a_flush_whose_connection_is_lost_is_written_on_a_new_one(database
     assert 2 == (await store.recover()).flush_number
     await hand.close(timeout=PATIENCE_SECONDS)
     await store.close()
+
+
+LOOPS = pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+MANY = "SELECT id FROM accounts WHERE id = octet_length($1::bytea)"
+
+
+@LOOPS
+@pytest.mark.parametrize("cancels", [False, True])
+def test_who_copies_is_told_at_once_that_the_connection_is_lost(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], database: str, *, cancels: bool
+) -> None:
+    """Also with the socket full. Who is cancelled at that moment stays so: whoever cancels waits for it."""
+
+    async def copy(connection: "Connection") -> None:
+        task = asyncio.current_task()
+
+        def cancel(_: object) -> None:
+            if cancels and task is not None:
+                task.cancel()
+
+        connection.add_termination_listener(cancel)
+        valuation = a_valuation(1, dict.fromkeys(range(1, 20_001), 10))
+        await copy_in(connection, None, "equity_timeseries", rows.EQUITY, rows.encode_valuations([valuation]))
+
+    with (
+        asyncio.Runner(loop_factory=new_loop) as runner,
+        pytest.raises(asyncio.CancelledError if cancels else StoreUnavailable, match=None if cancels else "08003"),
+    ):
+        runner.run(_lose_connection(database, "equity_timeseries", copy))
+
+
+@LOOPS
+def test_who_runs_a_statement_many_times_is_told_at_once_that_the_connection_is_lost(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], database: str
+) -> None:
+    async def insert(connection: "Connection") -> None:
+        await connection.executemany(MANY, [(bytes(20_000 + size),) for size in range(1_000)])
+
+    with (
+        asyncio.Runner(loop_factory=new_loop) as runner,
+        pytest.raises(StoreUnavailable, match="08003"),
+    ):
+        runner.run(_lose_connection(database, "accounts", insert))
+
+
+async def _lose_connection(dsn: str, table: str, use: "Callable[[Connection], Awaitable[None]]") -> None:
+    """Have the server end the writer's connection while the use of it waits for a table; well before its deadline."""
+    opened = await Database.open(dsn)
+    hand = await asyncpg.connect(dsn, timeout=PATIENCE_SECONDS)
+
+    async def use_it() -> None:
+        async with opened.connection("prepare it", writer=True) as connection:
+            await connection.executemany(MANY, [(b"1",), (b"2",)])
+        async with opened.transaction("use it", seconds=4 * PATIENCE_SECONDS, writer=True) as connection:
+            await hand.execute(f"BEGIN; LOCK TABLE {table}")
+            await use(connection)
+
+    task = asyncio.create_task(use_it())
+    ended = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted AND relation = $1::regclass"
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await eventually_true(lambda: hand.fetchval(ended, table), "the server waits for the table")
+            await task
+    finally:
+        await hand.close(timeout=PATIENCE_SECONDS)
+        await opened.close()
 
 
 async def _insert_and_divide(opened: Database) -> None:

@@ -1,13 +1,14 @@
 """The writer: on the stand-in where an outcome is to be chosen, on PostgreSQL where it is to be real."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncpg
 import pytest
+import uvloop
 
 from evs_server.errors import Fenced
 from evs_server.model import Flush
@@ -21,6 +22,7 @@ from evs_server.store.spool import Spool
 from evs_server.store.writer import Writer, WriterLimits
 from tests.builders import NOON_MS
 from tests.flushes import a_flush, a_valuation, an_account_row, plain
+from tests.patience import eventually_true
 
 SECONDS = 30
 PATIENT = WriterLimits(backoff_seconds=0.001, backoff_seconds_max=0.01)
@@ -449,6 +451,38 @@ async def test_a_connection_that_is_cut_off_loses_and_doubles_nothing(any_databa
     assert (200, 200) == tuple(await hand.fetchrow("SELECT flush_number, event_count FROM evs.engine") or ())
     await hand.close(timeout=SECONDS)
     await store.close()
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_connection_that_is_lost_in_a_copy_costs_one_attempt_and_not_its_deadline(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], any_database: str
+) -> None:
+    """The socket is full when it goes: nothing but its end could tell who waits for room in it."""
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_lose_the_connection_in_a_copy(any_database))
+
+
+async def _lose_the_connection_in_a_copy(dsn: str) -> None:
+    store = await PostgresStore.open(dsn)
+    hand = await asyncpg.connect(dsn, timeout=SECONDS)
+    try:
+        await store.recover()
+        bench = Bench(store)
+        async with bench.running():
+            async with hand.transaction():
+                await hand.execute("LOCK TABLE equity_timeseries", timeout=SECONDS)
+                bench.writer.offer(a_flush(1, rows=[a_valuation(1, dict.fromkeys(range(1, 20_001), 10))]))
+                ended = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted AND relation = $1::regclass"
+                await eventually_true(
+                    lambda: hand.fetchval(ended, "equity_timeseries", timeout=SECONDS), "the copy waits for the table"
+                )
+            assert 0 == await bench.drained()
+        assert 1 == bench.writer.statistics().failure_count
+        stored = "SELECT count(*), count(DISTINCT account_id) AS accounts FROM equity_timeseries"
+        assert (20_000, 20_000) == tuple(await hand.fetchrow(stored, timeout=SECONDS) or ())
+    finally:
+        await hand.close(timeout=SECONDS)
+        await store.close()
 
 
 async def test_a_database_that_goes_and_comes_back_gets_everything(tmp_path: Path) -> None:
