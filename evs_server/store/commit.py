@@ -233,8 +233,10 @@ async def _write_watermarks(connection: "Connection", written: Sequence[SliceFlu
     moved = [(shard, mark.source, mark.epoch, mark.applied_sequence) for shard, mark in marks]
     await connection.execute(QUERIES["merge_source"], *zip(*moved, strict=True))
     chunks = [(shard, *_digest_chunk(mark)) for shard, mark in marks if len(mark.digest)]
-    if chunks:
-        await _for_each(connection, "add_digests", chunks)
+    for chunk in chunks:
+        # Each by itself: of several so large at once the driver would wait for room in the socket, past any deadline if
+        # the server stands still.
+        await connection.execute(QUERIES["add_digests"], *chunk)
     # Events of the log have no digests: they are judged before they come into it.
     old = [
         (shard, mark.source, mark.epoch, mark.applied_sequence - DIGESTS_KEPT)

@@ -34,6 +34,10 @@ class Screen:
         self.positions = page.locator("#positions")
         self.form = page.locator("#sign-in")
 
+    def close(self) -> None:
+        """Leave the page; for who takes its bridge away, which it would then ask in vain, and tell so."""
+        self.page.close()
+
     def sign_in(self, token: str) -> None:
         """Paste a token into the form."""
         self.page.get_by_label("Token").fill(token)

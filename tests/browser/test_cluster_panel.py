@@ -192,6 +192,7 @@ def test_there_is_no_panel_where_there_is_no_cluster(open_screen: Opener, tmp_pa
         expect(screen.page.locator("#places tr")).not_to_have_count(0)
         screen.page.clock.run_for(10_000)
         expect(screen.page.locator("#cluster")).to_be_hidden()
+        screen.close()
     finally:
         stage.close()
     assert 1 == sum("cluster.state" in frame for frame in asked)

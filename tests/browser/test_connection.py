@@ -160,3 +160,4 @@ def test_a_page_waits_for_an_evs_that_is_not_there_yet(
         stage.start_evs()
         screen.expect_live()
         expect(screen.page.locator("#total-equity")).to_have_text("$10,000.00")
+        screen.close()
