@@ -1,6 +1,7 @@
 """Columns as binary COPY, against PostgreSQL itself and against the bytes of its manual."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -45,6 +46,20 @@ def test_rows_keep_nothing_of_those_encoded_before() -> None:
         [column if kind is Kind.NUMERIC_E4 else few for kind in Kind] for column, few in zip(given, small, strict=True)
     ]
     assert [Layout(kinds).encode(table) for table in tables] == [layout.encode(table) for table in tables]
+
+
+def test_threads_do_not_write_to_each_others_rows() -> None:
+    """A layout is shared by all who encode rows of its table, whichever loops they run."""
+    layout, rounds = Layout({"wide": Kind.INT8, "narrow": Kind.INT4}), 300
+
+    def encoded(value: int) -> set[bytes]:
+        column = np.full(rows.SLICE_ROWS, value)
+        return {layout.encode([column, column]) for _ in range(rounds)}
+
+    with ThreadPoolExecutor(4) as threads:
+        for value, found in enumerate(threads.map(encoded, range(4))):
+            expected = layout.encode([np.full(rows.SLICE_ROWS, value)] * 2)
+            assert {expected} == found
 
 
 def test_what_is_encoded_is_decoded_to_the_same_columns() -> None:
