@@ -12,7 +12,6 @@ whatever its size, 0 | 10 | 0: leading zeros are accepted and dropped by the ser
 """
 
 import dataclasses
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, Self
@@ -85,7 +84,6 @@ class Layout:
             fields += [(f"length{index}", ">i4"), (f"field{index}", _FIELD[kind])]
         self._dtype: Final = np.dtype(fields)
         self._blank: Final = self._blank_row()
-        self._written: Final = threading.local()
 
     @classmethod
     def of(cls, columns: type[Columns], **kinds: Kind) -> Self:
@@ -117,14 +115,12 @@ class Layout:
 
     def _rows(self, count: int) -> npt.NDArray[Any]:
         """Rows to write fields to: what is alike in all of them, two thirds of the work, is there already."""
-        # Each thread has some of its own, and writes to the same again and again: they stay near its processor.
-        rows: npt.NDArray[Any] | None = getattr(self._written, "rows", None)
-        if rows is None or len(rows) < count:
-            rows = self._written.rows = np.repeat(self._blank, count)
-        return rows[:count]
+        rows = np.empty((count, self._dtype.itemsize), np.uint8)
+        rows[:] = self._blank
+        return rows.view(self._dtype)[:, 0]
 
-    def _blank_row(self) -> npt.NDArray[Any]:
-        """A row before its fields are written."""
+    def _blank_row(self) -> npt.NDArray[np.uint8]:
+        """The bytes of a row before its fields are written."""
         row = np.zeros(1, self._dtype)
         row["count"] = len(self._kinds)
         for index, kind in enumerate(self._kinds):
@@ -132,7 +128,7 @@ class Layout:
             if kind is Kind.NUMERIC_E4:
                 row[f"field{index}"]["head"] = (3, 1)  # three digits, the first of which counts 10,000s
                 row[f"field{index}"]["scale"] = 4
-        return row
+        return row.view(np.uint8)
 
     def encode_file(self, columns: Sequence[Int64Array]) -> Iterator[bytes]:
         """A whole file of rows, a slice at a time; a small one is a single piece, since each is sent by itself."""
