@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+import pytest
 from evs.v1 import evs_pb2 as pb
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,6 +130,19 @@ def test_what_an_account_was_loaded_with_is_skipped_in_the_middle_of_a_run() -> 
     rows = [(ALICE, 1, Side.BUY, 10_000, 100, 0, 0)] * 3
     loaded = [(CAROL, symbol, side, quantity, price, fee, 0) for fee in (0, 5)]
     compare([("trades", [*rows, *loaded, *rows])], is_sequenced=True)
+
+
+@pytest.mark.parametrize("is_sequenced", [False, True])
+def test_a_settlement_that_comes_again_in_a_run_counts_once_unless_it_is_numbered(is_sequenced: bool) -> None:
+    """Around it, trades go through as a run; of a sender that numbers its events, the number alone says what is new."""
+    rows: list[Row] = [(ALICE, 1, Side.BUY, 10_000, 100, 0, each) for each in (0, 7, 8, 0, 7, 9, 8, 10)]
+    compare([("trades", rows), ("trades", rows)], is_sequenced=is_sequenced)
+    desk = Desk()
+    outcome = desk.take(a_run("trades", rows), first=int(is_sequenced))
+    assert (0 if is_sequenced else 2) == outcome.duplicate_count
+    desk.take(ticks(1), first=(len(rows) + 1) * is_sequenced)
+    [view] = desk.engine.positions(ALICE)
+    assert (80_000 if is_sequenced else 60_000) == view.quantity_bp
 
 
 def test_the_tables_of_a_flush_are_all_compared() -> None:
