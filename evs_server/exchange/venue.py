@@ -23,7 +23,6 @@ from evs_server.store.migrate import migrate
 
 ANY_PORT: Final = "127.0.0.1:0"
 
-
 HANDED_ON: Final = ("session_timezone", "session_roll", "stale_price_seconds", "log_level", "log_format")
 """Settings of the caller's that an EVS of the replay's own has, too."""
 
@@ -124,7 +123,9 @@ async def serve_beside(own: Settings, thrown_away: bool) -> AsyncIterator[Served
     try:
         await evs.start()
         address = await evs.ready()
-        asyncio.create_task(evs.wait(), name="replay's EVS").add_done_callback(on_end)
+        # Kept by name: the loop alone keeps no task alive.
+        end = asyncio.create_task(evs.wait(), name="replay's EVS")
+        end.add_done_callback(on_end)
         yield Served(address, ending)
     finally:
         await (evs.kill() if thrown_away else evs.stop())

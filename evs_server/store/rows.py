@@ -104,7 +104,7 @@ class Layout:
         return self._encoded(columns, self._blank_rows(len(columns[0])))
 
     def _encoded(self, columns: Sequence[Int64Array], out: npt.NDArray[Any]) -> bytes:
-        """The same, written to as many rows that were blank before the first were written to them."""
+        """The same, by way of as many rows: blank ones, or such that were written to before."""
         assert len(columns) == len(self._kinds)
         for index, (kind, column) in enumerate(zip(self._kinds, columns, strict=True)):
             field = out[f"field{index}"]
