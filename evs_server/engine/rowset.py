@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numba import types
 
-from evs_server.engine.compiled import INT64S, helper, kernel
+from evs_server.engine.compiled import INT64S, fetch_one, helper, kernel
 from evs_server.model import Int32Array, Int64Array
 
 _BLOCK_ROWS: Final = 64 * 64
@@ -96,6 +96,12 @@ def put(words: Int64Array, row: int) -> None:
     if not words[word]:
         words[len(words) // _BLOCK_WORDS * 64 + (word >> 6)] |= 1 << (word & 63)
     words[word] |= 1 << (row & 63)
+
+
+@helper
+def fetch_word(words: Int64Array, row: int) -> None:
+    """Have what ``put`` looks at fetched, before a row is added; one that there is room for."""
+    fetch_one(words, row >> 6)
 
 
 @helper

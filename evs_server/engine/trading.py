@@ -33,7 +33,7 @@ from evs_server.engine.index import (
     key_of,
     likely_position,
 )
-from evs_server.engine.rowset import put
+from evs_server.engine.rowset import fetch_word, put
 from evs_server.engine.tables import BLOCKS, NO_ROW, Accounts, Blocks, Lots, Symbols
 from evs_server.limits import (
     BP_PER_SHARE,
@@ -284,12 +284,14 @@ def look_up(account_id: int, symbol_id: int, fee_cents: int, tables: Tables) -> 
 
 
 @helper
-def _fetch(tables: Tables, account_row: int, symbol_row: int) -> int:
+def _fetch(tables: Tables, marked: Marked, account_row: int, symbol_row: int) -> int:
     """Fetch what a trade needs of its account, and of the position that is most likely its own: the row of that."""
     fetch(tables.account.int64, account_row, 0)
     row = likely_position(tables.slots, account_row, symbol_row)
     if row != NO_ROW:
         fetch(tables.lot.int64, row, KEY)
+        fetch_word(marked.touched, row)
+        fetch_word(marked.positions, row)
     return int(row)
 
 
@@ -314,7 +316,7 @@ def _apply_trades(
                 fetch_position(tables.slots, account_row, symbol_row)
         for index in range(start, end):
             if ahead[index - start, 0] != NO_ROW:
-                ahead[index - start, 2] = _fetch(tables, ahead[index - start, 0], ahead[index - start, 1])
+                ahead[index - start, 2] = _fetch(tables, marked, ahead[index - start, 0], ahead[index - start, 1])
         for index in range(start, end):
             rows = ahead[index - start, 0], ahead[index - start, 1], ahead[index - start, 2]
             if rows[0] == NO_ROW or (len(apart) and apart[index]):
