@@ -68,9 +68,10 @@ def gather_accounts(handle: Int64Array, row: Int64Array, out: Int64Array) -> Non
 def gather_positions(handle: Int64Array, row: Int64Array, out: Int64Array) -> None:
     """What is saved of positions, none of which is spare."""
     tables, _, _ = read(handle)
-    lot, position = tables.lot, tables.position
+    lot, position, last = tables.lot, tables.position, len(row) - 1
     for index in range(len(row)):
-        at, ahead = row[index], row[min(index + _AHEAD, len(row) - 1)]
+        at, ahead, far_ahead = row[index], row[min(index + _AHEAD, last)], row[min(index + 2 * _AHEAD, last)]
+        fetch(lot.int64, far_ahead, KEY)
         fetch(tables.account.int64, key_owner(lot.int64[ahead, KEY]), _ACCOUNT_ID)
         key = lot.int64[at, KEY]
         assert key != NO_ROW
