@@ -7,7 +7,6 @@ and recovery is the ordinary start (STYLE 4).
 """
 
 import asyncio
-import contextlib
 import functools
 import logging
 import os
@@ -96,18 +95,17 @@ def answers_with_status(method: Method) -> Method:
 
 def while_serving(method: Method) -> Method:
     """
-    Decorate a servicer's streaming method (an async generator): it asks the servicer's ``_lifecycle`` first.
+    Decorate a servicer's streaming method (an async generator): called, it asks the servicer's ``_lifecycle``.
 
     Its errors are left to whoever writes what it yields (``access.guard``): told from here, a status would come while a
     response is still being written, and gRPC would refuse to send it.
     """
 
     @functools.wraps(method)
-    async def asked(self: Any, request: Any, context: Any) -> AsyncIterator[Any]:
+    def asked(self: Any, request: Any, context: Any) -> AsyncIterator[Any]:
         self._lifecycle.require_serving()
-        async with contextlib.aclosing(method(self, request, context)) as responses:
-            async for response in responses:
-                yield response
+        responses: AsyncIterator[Any] = method(self, request, context)
+        return responses
 
     return asked
 

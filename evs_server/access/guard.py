@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 from google.protobuf.message import DecodeError
 
+from evs_server.access.answers import Answers
 from evs_server.access.quota import Quota
 from evs_server.access.rules import RULES, Rule
 from evs_server.errors import Malformed, PermissionDenied, Unauthenticated
@@ -304,21 +305,14 @@ async def _run(behavior: Behavior, request: Any, context: Any, *, goes_on: bool)
 
 
 async def _write_behind(responses: AsyncIterator[Any], context: Any) -> None:
-    # For gRPC to say that a message is written takes as long as to apply a batch of a thousand events. Were metadata to
-    # go with the first, a stream that ends meanwhile would send them again, and gRPC would refuse its status.
-    await context.send_initial_metadata(())
-    writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    writing.set_result(None)
+    answers = Answers(context)
     try:
         async for response in responses:
-            await writing
-            writing = asyncio.ensure_future(context.write(response))
-            await asyncio.sleep(0)  # it begins before what may take a while
+            await answers.put(response)
     finally:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
-            # The caller's time is over, or the caller is gone: one that takes nothing must not hold this up, and nobody
-            # asks any more whether it took this.
-            writing.cancel()
+            # The caller's time is over, or the caller is gone: one that takes nothing must not hold this up.
+            answers.give_up()
         else:
-            await writing
+            await answers.finish()

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
+from evs_server.access.answers import ANSWERS_MAX
 from evs_server.errors import InvalidRequest
 from tests.guarded import Context, Server, guarded
 from tests.serving import SetClock, until, within_patience
@@ -41,6 +42,12 @@ async def no_requests() -> AsyncIterator[bytes]:
     yield b""
 
 
+async def all_have_had_their_turn() -> None:
+    """Return when every task has gone on, more than once."""
+    for _ in range(10 + 2 * ANSWERS_MAX):
+        await asyncio.sleep(0)
+
+
 def served(method: str, behavior: Method) -> Method:
     """A streaming method behind the guard, as gRPC calls it."""
     server = Server()
@@ -50,27 +57,69 @@ def served(method: str, behavior: Method) -> Method:
     return run
 
 
-@pytest.mark.parametrize(("method", "made_count"), [("StreamEvents", 2), ("WatchEquity", 1)])
-async def test_a_senders_stream_goes_on_while_an_answer_is_written_and_a_readers_does_not(
+@pytest.mark.parametrize(("method", "made_count"), [("StreamEvents", ANSWERS_MAX), ("WatchEquity", 1)])
+async def test_a_senders_stream_goes_on_while_answers_are_written_but_not_far_and_a_readers_does_not(
     method: str, made_count: int
 ) -> None:
     """Who follows values gets the newest there is when there is room for it, and none that was made before."""
     made: list[str] = []
+    every = [f"{number}" for number in range(2 * ANSWERS_MAX)]
 
     async def answers(_: Any, __: Any) -> AsyncIterator[str]:
-        for answer in ("a", "b", "c"):
+        for answer in every:
             made.append(answer)
             yield answer
 
     context = Caller()
     running = asyncio.ensure_future(served(method, answers)(no_requests(), context))
     await until(lambda: len(made) >= made_count)
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await all_have_had_their_turn()
     assert (made_count, []) == (len(made), context.told)
     context.takes.set()
     await within_patience(running)
-    assert ["a", "b", "c"] == context.told
+    assert every == context.told
+
+
+async def test_an_answer_is_being_written_before_its_stream_goes_on() -> None:
+    """What it goes on with may take a while, and its sender waits for the answer."""
+    told_before: list[int] = []
+    context = Caller()
+    context.takes.set()
+
+    async def answers(_: Any, __: Any) -> AsyncIterator[str]:
+        for answer in ("a", "b", "c"):
+            yield answer
+            told_before.append(len(context.told))
+
+    await within_patience(served("StreamEvents", answers)(no_requests(), context))
+    assert [1, 2, 3] == told_before
+
+
+async def test_a_stream_whose_answer_cannot_be_written_is_over() -> None:
+    """Also if it waits for room at that moment: nothing will ever be taken."""
+    made: list[int] = []
+
+    async def answers(_: Any, __: Any) -> AsyncIterator[str]:
+        for number in range(3 * ANSWERS_MAX):
+            made.append(number)
+            yield "a"
+
+    class Broken(Caller):
+        async def write(self, _: str, /) -> None:
+            await self.takes.wait()
+            raise grpc.aio.UsageError("nothing can be written")
+
+        async def abort(self, code: grpc.StatusCode, _: str) -> None:
+            self.told.append(code.name)
+            raise grpc.aio.AbortError
+
+    context = Broken()
+    running = asyncio.ensure_future(served("StreamEvents", answers)(no_requests(), context))
+    await all_have_had_their_turn()
+    context.takes.set()
+    with pytest.raises(grpc.aio.AbortError):
+        await within_patience(running)
+    assert (ANSWERS_MAX, ["INTERNAL"]) == (len(made), context.told)
 
 
 async def test_what_ends_a_stream_is_told_after_every_answer_before_it() -> None:
@@ -118,8 +167,7 @@ async def test_of_an_answer_to_a_caller_that_has_left_nothing_is_said() -> None:
 
     async def leave() -> None:
         running = asyncio.ensure_future(served("StreamEvents", answers)(no_requests(), Left()))
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await all_have_had_their_turn()
         running.cancel()
         await asyncio.wait([running])
         assert running.cancelled()
