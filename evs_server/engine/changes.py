@@ -87,8 +87,8 @@ class Changes:
         handle.write(self._handle, self._everything)
 
     def room_for_accounts(self) -> Int64Array:
-        """An array as long as there are accounts, always the same; what is in it holds until it is asked for again."""
-        if len(self._account_row) < self._book.accounts.count:
+        """An array as long as there is room for accounts; what is in it holds until it is asked for again."""
+        if len(self._account_row) < self._book.accounts.capacity:
             self._account_row = np.empty(self._book.accounts.capacity, np.int64)
         return self._account_row
 

@@ -58,6 +58,8 @@ _FIRST_OF_SNAPSHOT: Final = Latest.at("equity_cents")
 
 _AHEAD: Final = 32
 """How many accounts ahead memory is asked for: enough for it to come in time, and not to be gone again. Lots: twice."""
+_AT_ONCE: Final = 16
+"""Positions that traded, valued in one go: each is in seven places, and more of them would push each other out."""
 _STAMP: Final = type_of((0, 0, 0, 0))
 _TWO: Final = type_of((0, 0))
 _UNPRICED_FLAG: Final = int(Flag.UNPRICED)
@@ -237,33 +239,39 @@ def _fetch_position(tables: Tables, row: int) -> None:
 
 
 @helper
-def _revalue_traded(tables: Tables, marked: Marked, now_ms: int) -> int:
-    """Value the positions that traded: how many."""
-    symbol, count = tables.symbol, 0
-    row = next_row(marked.touched, 0)
+def _revalue_traded(tables: Tables, marked: Marked, room: Int64Array, now_ms: int) -> int:
+    """Value the positions that traded, some at a time, in rounds that lead to memory asked for before: how many."""
+    symbol, touched, count = tables.symbol, marked.touched, 0
+    row = next_row(touched, 0)
     while row != NO_ROW:
-        following = next_row(marked.touched, row + 1)
-        if following != NO_ROW:
-            _fetch_position(tables, following)
-        symbol_row = key_symbol(tables.lot.int64[row, KEY])
-        price, valued_price = symbol.int64[_PRICE, symbol_row], symbol.int64[_VALUED_PRICE, symbol_row]
-        _revalue_position(tables, row, price, valued_price)
-        tables.position.int64[_UPDATED, row] = now_ms
-        put(marked.positions, row)
-        count += 1
-        row = following
+        listed_count = 0
+        while row != NO_ROW and listed_count < _AT_ONCE:
+            _fetch_position(tables, row)
+            room[listed_count] = row
+            listed_count += 1
+            row = next_row(touched, row + 1)
+        for index in range(listed_count):
+            fetch(tables.account.int64, key_owner(tables.lot.int64[room[index], KEY]), 0)
+        for index in range(listed_count):
+            at = room[index]
+            symbol_row = key_symbol(tables.lot.int64[at, KEY])
+            price, valued_price = symbol.int64[_PRICE, symbol_row], symbol.int64[_VALUED_PRICE, symbol_row]
+            _revalue_position(tables, at, price, valued_price)
+            tables.position.int64[_UPDATED, at] = now_ms
+            put(marked.positions, at)
+        count += listed_count
     return count
 
 
 @helper
-def _revalue_marked(tables: Tables, marked: Marked, now_ms: int) -> int:
+def _revalue_marked(tables: Tables, marked: Marked, room: Int64Array, now_ms: int) -> int:
     """Value the positions that traded, then those that only a price concerns: how many."""
     row = next_row(marked.moved, 0)
     while row != NO_ROW:
         if tables.symbol.int64[_VALUED_PRICE, row] == 0:
             _price_first(tables, row)
         row = next_row(marked.moved, row + 1)
-    return _revalue_traded(tables, marked, now_ms) + _revalue_holders(tables, marked.moved, marked.due)
+    return _revalue_traded(tables, marked, room, now_ms) + _revalue_holders(tables, marked.moved, marked.due)
 
 
 @kernel(_TWO(HANDLE, INT64S, types.int64, types.int64))
@@ -272,7 +280,7 @@ def revalue(handle: Int64Array, account_row: Int64Array, now_ms: int, oldest_ms:
     Bring all that was marked up to date; no marks are left.
 
     Args:
-        account_row: Takes the rows of the accounts that are to be valued, ascending.
+        account_row: Takes the rows of the accounts that are to be valued, ascending; no shorter than ``_AT_ONCE``.
         now_ms: When positions that traded are said to have changed: nothing is seen of a trade before.
 
     Returns:
@@ -282,7 +290,7 @@ def revalue(handle: Int64Array, account_row: Int64Array, now_ms: int, oldest_ms:
     symbol = tables.symbol
     prices, times = symbol.int64[_PRICE], symbol.int64[_MARK_TIME]
     age_marks(tables, prices, times, oldest_ms)
-    position_count = _revalue_marked(tables, marked, now_ms)
+    position_count = _revalue_marked(tables, marked, account_row, now_ms)
     row = next_row(marked.set_again, 0)
     while row != NO_ROW:
         _take_over_mark(symbol, row)
