@@ -81,6 +81,15 @@ class Twin:
         self.check()
         return made
 
+    def apply_all(self, events: Iterable[Event]) -> None:
+        """Feed events that make no pass and that no bound forbids, and compare what can be seen when all are told."""
+        for event in events:
+            told = self._prepared(event)
+            _tell_reference(self.reference, told)
+            tell(self.engine, told)
+            self.told.append(told)
+        self.check()
+
     def _prepared(self, event: Event) -> "Told":
         accounts = list(self.reference.accounts)
         places = (Trade, Cash, Observe)

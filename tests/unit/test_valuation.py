@@ -45,6 +45,19 @@ def test_a_trade_a_flow_and_a_moved_mark_each_make_an_account_dirty(floor: Floor
     assert {ALICE} == set(floor.tick())
 
 
+def test_every_position_that_traded_is_valued_however_many_there_are() -> None:
+    """Also where no price moves, which would have all who hold it valued."""
+    accounts = range(1, 101)
+    floor = Floor(cash_cents=dict.fromkeys(accounts, 100_000))
+    floor.mark(500)
+    floor.tick()
+    for account in accounts:
+        floor.buy(account, account, 400)
+    assert {each: 500 * each for each in accounts} == {
+        each: snapshot.position_value_cents for each, snapshot in floor.tick().items()
+    }
+
+
 def test_a_tick_with_nothing_new_values_nothing_and_uses_no_version(floor: Floor) -> None:
     floor.flow(ALICE, 1)
     [made] = floor.complete()
