@@ -6,6 +6,7 @@ However often they stop, and wherever a run is cut, nothing may tell the two apa
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from random import Random
 from types import MappingProxyType
 
 import numpy as np
@@ -145,6 +146,30 @@ def test_a_run_of_trades_is_its_trades_one_by_one(cuts: list[list[Trade]]) -> No
 def test_what_a_run_refuses_is_what_its_trades_are_refused_for(cuts: list[list[Trade]]) -> None:
     """Over the whole range of the bounds: a kernel never does what would have to be refused."""
     compare_trades(cuts)
+
+
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from([127, 128, 129, 256, 257, 400]),
+    st.lists(st.integers(0, 399), max_size=3),
+)
+def test_a_run_of_more_trades_than_are_looked_up_at_once_is_its_trades_one_by_one(
+    seed: int, count: int, vast: list[int]
+) -> None:
+    """Whether or not some of them stop the kernel, which goes on in the middle of what it had looked up."""
+    random, cash_cents = Random(seed), dict.fromkeys(range(1, 21), 1_000_000)
+    events = [
+        (
+            random.choice(list(cash_cents)),
+            random.randint(1, 20),
+            random.choice(list(Side)),
+            QUANTITY_BP_MAX if index in vast else random.randint(1, 90_000),
+            random.randint(1, 999),
+            random.randint(0, 3),
+        )
+        for index in range(count)
+    ]
+    compare_trades([events], cash_cents)
 
 
 @given(trades(EDGE_QUANTITIES, EDGE_PRICES), st.lists(CASHES, min_size=3, max_size=3))

@@ -125,6 +125,14 @@ def test_the_time_of_a_tick_is_its_own_or_else_the_clocks() -> None:
     assert [NOON_MS - 5, NOON_MS + 7] == [each.timestamp_ms for each in desk.passes[1:]]
 
 
+@pytest.mark.parametrize("count", [127, 128, 129, 1_000])
+def test_a_long_run_is_applied_to_its_end(count: int) -> None:
+    desk = Desk()
+    outcome = desk.take(trades(*[(ALICE, *CENT_SHARE)] * count), first=1)
+    assert ({}, None, count, count) == (outcome.refusals, outcome.error, outcome.end, desk.applied)
+    assert 1_000_000 - 100 * count == desk.cash_cents()
+
+
 def test_refused_events_are_named_and_the_rest_goes_on() -> None:
     desk = Desk()
     outcome = desk.take(
