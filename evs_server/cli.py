@@ -10,9 +10,10 @@ Exit status: 0 done; 1 a problem was found, or the work could not be finished; 2
 import os
 import sys
 from importlib.metadata import version
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from evs_server.commands.auditing import recompute, reconcile, replay
 from evs_server.commands.cluster import adopt, demo_cluster, gateway
@@ -22,7 +23,7 @@ from evs_server.commands.settings import SETTINGS
 from evs_server.commands.shard import shard
 from evs_server.commands.upkeep import doctor, migrate
 from evs_server.errors import ConfigError, EvsError, InputError
-from evs_server.output import OutputLost
+from evs_server.output import OutputLost, answering_if_open
 
 DISTRIBUTION: Final = "equity-valuation-service"
 
@@ -33,7 +34,25 @@ COMMANDS: Final = (
 )
 """Each is called by its function's name; help shows them in this order."""
 
+
+class _Command(TyperCommand):
+    """A command that tells of the loss of its help: it is written while arguments are read."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with answering_if_open():
+            return super().make_context(*args, **kwargs)
+
+
+class _Commands(TyperGroup):
+    """The same of all of them, and of the version."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        with answering_if_open():
+            return super().make_context(*args, **kwargs)
+
+
 commands = typer.Typer(
+    cls=_Commands,
     name="evs",
     help="Equity Valuation Service: what every account of an exchange is worth, once per tick, to the cent.",
     epilog=SETTINGS,
@@ -45,7 +64,7 @@ commands = typer.Typer(
 )
 
 for _command in COMMANDS:
-    commands.command()(_command)
+    commands.command(cls=_Command)(_command)
 
 
 def _tell_version(wanted: bool) -> None:

@@ -7,7 +7,7 @@ Lives here: that an answer is there, or else that somebody hears of it. Not here
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 
@@ -18,7 +18,7 @@ class OutputLost(Exception):
 @contextmanager
 def answering() -> Iterator[None]:
     """
-    A block that writes to standard output; on leaving it, all of that is written.
+    A block that writes to standard output; on leaving it, by whatever way, all of that is written.
 
     Raises:
         OutputLost: If it is not.
@@ -27,8 +27,10 @@ def answering() -> Iterator[None]:
     if sys.stdout is None:
         raise OutputLost("cannot write to standard output: it is closed")
     try:
-        yield
-        sys.stdout.flush()
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -36,3 +38,8 @@ def answering() -> Iterator[None]:
         with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
         raise OutputLost(f"cannot write to standard output: {error.strerror}") from error
+
+
+def answering_if_open() -> AbstractContextManager[None]:
+    """The same where nobody need hear it: a standard output that is closed is no loss, one that is full is."""
+    return nullcontext() if sys.stdout is None else answering()

@@ -5,12 +5,11 @@ Lives here: the list of settings that ``evs --help`` shows. Not here: what a set
 """
 
 import os
-import sys
 from typing import TYPE_CHECKING, Final
 
 import typer
 
-from evs_server.output import answering
+from evs_server.output import answering_if_open
 
 if TYPE_CHECKING:
     from evs_server.config import Settings
@@ -122,6 +121,5 @@ def load_quiet_settings(**overrides: object) -> "Settings":
 
 def say(line: str) -> None:
     """Print one line, at once; nobody hears it if standard output is closed, as it is of some who serve."""
-    if sys.stdout is not None:
-        with answering():
-            typer.echo(line)
+    with answering_if_open():
+        typer.echo(line)

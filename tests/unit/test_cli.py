@@ -100,12 +100,14 @@ def test_a_token_is_printed_alone_and_is_good(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
-def test_an_answer_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", ["token --account 7", "--help", "--version", "serve --help"])
+def test_an_answer_that_cannot_be_written_is_told(tmp_path: Path, arguments: str, unbuffered: str) -> None:
     """Whoever has sent it to a full disk hears of it in words, and does not take nothing for an answer."""
     with Path("/dev/full").open("w") as full:
         outcome = subprocess.run(
-            [*EVS, "token", "--account", "7"],
-            env=clean_environment(EVS_DATA_DIR=str(tmp_path)),
+            [*EVS, *arguments.split()],
+            env=clean_environment(EVS_DATA_DIR=str(tmp_path), PYTHONUNBUFFERED=unbuffered),
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
