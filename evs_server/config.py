@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import time
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -72,6 +73,14 @@ ORIGIN: Final = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(:[0-9]{1,5}
 """How browsers write where a page is from."""
 
 
+PREFIX: Final = "EVS_"
+
+NO_SETTINGS: Final = frozenset(
+    f"{PREFIX}{name}" for name in ("FAILPOINT", "SEED", "SEEDS", "HYPOTHESIS_PROFILE", "TEST_PRINTS", "BENCH_PRINTS")
+)
+"""Variables of tests and benchmarks, which what they start may be given as well."""
+
+
 class Settings(BaseSettings):
     """
     Everything an operator may set. Each field is the variable ``EVS_<FIELD>``.
@@ -80,7 +89,7 @@ class Settings(BaseSettings):
         ConfigError: From ``load``, with every problem at once.
     """
 
-    model_config = SettingsConfigDict(env_prefix="EVS_", extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
 
     database_url: SecretStr | None = Field(None, description="PostgreSQL to use; absent: an embedded one")
     data_dir: Path = Field(
@@ -304,7 +313,31 @@ def load(**overrides: object) -> Settings:
     try:
         return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise ConfigError("\n".join(_in_words(problem) for problem in error.errors())) from None
+        # One that is missing may be there under a name that is mistyped.
+        problems = [*map(_in_words, error.errors()), *unknown_variables(os.environ).values()]
+        raise ConfigError("\n".join(problems)) from None
+
+
+def unknown_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """
+    What begins like a setting and is none, by name: a line that says so, with the nearest setting, never with a value.
+
+    No mistake are settings of another of our programs, what tests and benchmarks read, and what Kubernetes tells each
+    pod of a service whose name begins with ``evs``: EVS_SERVICE_HOST and, beside it, EVS_SERVICE_... and EVS_PORT...
+    """
+    known = [name.upper() for name in Settings.model_fields]
+    given = sorted(name for name in environment if name.upper().startswith(PREFIX))
+    services = [name.removesuffix("SERVICE_HOST") for name in given if name.endswith("_SERVICE_HOST")]
+    told = tuple(f"{service}{part}" for service in services for part in ("SERVICE_", "PORT"))
+    unknown = {}
+    for name in given:
+        word = name.upper().removeprefix(PREFIX)
+        if word in known or name in NO_SETTINGS or name.startswith(told):
+            continue
+        nearest = get_close_matches(word, known, n=1)
+        hint = f"is {PREFIX}{nearest[0]} meant?" if nearest else "`evs --help` lists those there are"
+        unknown[name] = f"{name} is no setting of EVS, and changes nothing: {hint}"
+    return unknown
 
 
 def _in_words(problem: ErrorDetails) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from evs_server.child import LAUNCHER
-from evs_server.config import KEYS_AND_CERTIFICATES
+from evs_server.config import KEYS_AND_CERTIFICATES, unknown_variables
 from evs_server.errors import ConfigError
 
 START_SECONDS: Final = 60
@@ -144,8 +144,12 @@ def how_it_ended(status: int) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Our own environment without keys and certificates, for what only this machine calls."""
-    left_alone = {f"EVS_{name.upper()}" for name in KEYS_AND_CERTIFICATES}
+    """
+    Our own environment without keys and certificates, for what only this machine calls.
+
+    What is no setting is left out as well: who starts a program has warned of it.
+    """
+    left_alone = {f"EVS_{name.upper()}" for name in KEYS_AND_CERTIFICATES} | unknown_variables(os.environ).keys()
     return {name: value for name, value in os.environ.items() if name not in left_alone}
 
 

@@ -97,8 +97,9 @@ HEAD: Final = """\
 Generated from the settings by `python tools/configuration.py`; do not edit.
 
 Everything is set by environment variables, and checked as a whole at start: every problem is reported at once, with
-exit status 2. Keys and tokens are files that variables name; no secret is ever given on a command line. Which variables
-a command reads, its `--help` says. How they work together when others can reach EVS: [SECURITY.md](SECURITY.md).
+exit status 2. A variable that begins with `EVS_` and is no setting is warned of. Keys and tokens are files that
+variables name; no secret is ever given on a command line. Which variables a command reads, its `--help` says. How they
+work together when others can reach EVS: [SECURITY.md](SECURITY.md).
 """
 
 

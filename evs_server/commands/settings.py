@@ -4,6 +4,7 @@ What the commands read before they work, and how they speak: settings, log, stan
 Lives here: the list of settings that ``evs --help`` shows. Not here: what a setting means to the code (``config``).
 """
 
+import logging
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,8 @@ from evs_server.output import answering_if_open
 
 if TYPE_CHECKING:
     from evs_server.config import Settings
+
+log = logging.getLogger(__name__)
 
 SETTINGS: Final = """\b
 Ends with status 0 when done, 1 when a problem was found or the work could
@@ -101,7 +104,7 @@ Running it:
 
 def load_settings(**overrides: object) -> "Settings":
     """
-    The settings of this process, by which logging is set up.
+    The settings of this process, by which logging is set up; warns of variables that look like one and are none.
 
     Raises:
         ConfigError: With one line per problem.
@@ -111,6 +114,8 @@ def load_settings(**overrides: object) -> "Settings":
 
     settings = config.load(**overrides)
     telemetry.configure(settings.log_level, settings.log_format)
+    for warning in config.unknown_variables(os.environ).values():
+        log.warning("%s", warning)
     return settings
 
 

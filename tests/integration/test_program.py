@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from evs_server.errors import ConfigError
-from evs_server.program import Program, environment_without_settings, how_it_ended
+from evs_server.program import Program, environment, environment_without_settings, how_it_ended
 
 
 @asynccontextmanager
@@ -82,3 +82,11 @@ async def test_a_program_that_was_never_started_is_ended_already(tmp_path: Path)
 def test_an_end_is_told_in_words(words: str, status: int) -> None:
     """Lines are only spoken of where a command writes some."""
     assert words == how_it_ended(status)
+
+
+def test_a_program_is_not_given_what_was_warned_of_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line for a mistyped setting is enough, however many programs are started."""
+    given = {"EVS_DATABSE_URL", "EVS_DATABASE_URL", "EVS_JWT_SECRET_FILE", "EVS_FAILPOINT"}
+    for name in given:
+        monkeypatch.setenv(name, "x")
+    assert {"EVS_DATABASE_URL", "EVS_FAILPOINT"} == environment().keys() & given

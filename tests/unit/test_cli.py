@@ -90,6 +90,16 @@ def test_all_problems_with_settings_are_told_at_once(tmp_path: Path) -> None:
     assert "'Mars/Olympus'" in lines[1]
 
 
+def test_a_mistyped_setting_is_warned_of_and_does_no_harm(tmp_path: Path) -> None:
+    """Its value may be a secret; the answer is what it would be without it."""
+    url = "postgresql://evs:hunter2@db/evs"
+    outcome = evs("token", "--account", "7", env={"EVS_DATA_DIR": str(tmp_path), "EVS_DATABSE_URL": url})
+    assert (0, 1, 1) == (outcome.returncode, outcome.stdout.count("\n"), outcome.stderr.count("\n"))
+    assert " WARNING " in outcome.stderr
+    assert "EVS_DATABSE_URL is no setting of EVS, and changes nothing: is EVS_DATABASE_URL meant?" in outcome.stderr
+    assert "hunter2" not in outcome.stderr
+
+
 def test_a_token_is_printed_alone_and_is_good(tmp_path: Path) -> None:
     """What ``evs token`` prints can be handed on as it is."""
     outcome = evs("token", "--account", "7", "--ttl", "60", env={"EVS_DATA_DIR": str(tmp_path)})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from evs_server.config import load
+from evs_server.config import NO_SETTINGS, Settings, load, unknown_variables
 from evs_server.errors import ConfigError
 
 
@@ -27,6 +27,46 @@ def test_an_address_of_a_database_is_never_quoted(monkeypatch: pytest.MonkeyPatc
         load(database_url=["postgresql://evs:hunter2@db/evs"])
     assert "EVS_DATABASE_URL" in refused.value.message
     assert "hunter2" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("EVS_DATABSE_URL", "is EVS_DATABASE_URL meant?"),
+        ("EVS_DATABASE", "is EVS_DATABASE_URL meant?"),
+        ("EVS_INGEST_LISTENER", "is EVS_INGEST_LISTEN meant?"),
+        ("EVS_METRICS_PORT", "is EVS_METRICS_LISTEN meant?"),
+        ("evs_log_levl", "is EVS_LOG_LEVEL meant?"),
+        ("EVS_XYZ", "`evs --help` lists those there are"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_told_with_the_nearest_that_is(name: str, hint: str) -> None:
+    """Mistyped, it would be set in vain, and nobody would know; what it says is nobody's business."""
+    assert {name: f"{name} is no setting of EVS, and changes nothing: {hint}"} == unknown_variables({name: "hunter2"})
+
+
+def test_settings_and_what_others_mean_are_no_mistake() -> None:
+    """Those of all our programs, however written; those of tests; what Kubernetes tells of services; other prefixes."""
+    settings = [f"EVS_{name.upper()}" for name in Settings.model_fields]
+    services = [
+        *("EVS_SERVICE_HOST", "EVS_SERVICE_PORT", "EVS_SERVICE_PORT_GRPC"),
+        *("EVS_PORT", "EVS_PORT_50051_TCP", "EVS_PORT_50051_TCP_ADDR", "EVS_PORT_50051_TCP_PORT"),
+        *("EVS_BRIDGE_SERVICE_HOST", "EVS_BRIDGE_SERVICE_PORT", "EVS_BRIDGE_PORT", "EVS_BRIDGE_PORT_8081_TCP_PROTO"),
+    ]
+    others = ["PATH", "DATABSE_URL", "MY_EVS_DATABSE_URL", "EVSERVER"]
+    assert {} == unknown_variables(dict.fromkeys([*settings, "evs_listen", *NO_SETTINGS, *services, *others], "x"))
+    assert {"EVS_PORT"} == set(unknown_variables({"EVS_PORT": "50051"})), "without a service it is a mistake"
+
+
+def test_a_mistyped_setting_is_among_the_problems_that_it_causes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVS_TLS_CERT_FILE", "cert.pem")
+    monkeypatch.setenv("EVS_TLS_KEYFILE", "key.pem")
+    with pytest.raises(ConfigError) as refused:
+        load()
+    assert [
+        "EVS_TLS_CERT_FILE and EVS_TLS_KEY_FILE go together; set both or neither",
+        "EVS_TLS_KEYFILE is no setting of EVS, and changes nothing: is EVS_TLS_KEY_FILE meant?",
+    ] == refused.value.message.splitlines()
 
 
 def test_trusted_proxies_are_addresses_and_networks() -> None:
