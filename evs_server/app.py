@@ -49,7 +49,7 @@ from evs_server.store.postgres import PostgresStore
 from evs_server.store.spool import Spool
 from evs_server.store.spool_replay import recover_with_spools
 from evs_server.store.thinning import keep_thin
-from evs_server.telemetry.exposition import Watched, exposed
+from evs_server.telemetry.exposition import Watched, check_exposed, exposed
 from evs_server.telemetry.tracing import check_tracing, open_tracing
 from evs_server.works import once_available
 
@@ -100,6 +100,7 @@ class Application:
         self._failure = asyncio.get_running_loop().create_future()
         # Before a database is made for settings that cannot be served.
         check(self._settings, self._clock)
+        check_exposed(self._settings, "metrics_listen")
         check_tracing(self._settings)
         async with self._resources:
             # The embedded server is a child process, and gRPC's threads do not survive a fork: it comes first.

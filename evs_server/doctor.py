@@ -6,9 +6,7 @@ SQL (``store.inspection``). Changes nothing: it makes no key, starts no database
 has a deadline, so that it ends even where nothing answers.
 """
 
-import errno
 import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from evs_server.channel import NOTHING_LISTENS, open_channel, why_unreachable
 from evs_server.clock import SystemClock
 from evs_server.config import Settings
 from evs_server.errors import ConfigError, EvsError
+from evs_server.listener import why_not_free
 from evs_server.metrics.health import IDENTITY
 from evs_server.revocation import Revocations
 from evs_server.roles import Role
@@ -108,28 +107,12 @@ def taken_addresses(settings: Settings) -> list[str]:
     for field in ("metrics_listen", "bridge_metrics_listen"):
         if field in settings.model_fields_set:
             wanted[f"EVS_{field.upper()}"] = getattr(settings, field)
-    reasons = {name: _why_not(address) for name, address in wanted.items() if address is not None}
+    reasons = {name: why_not_free(address) for name, address in wanted.items() if address is not None}
     return [
         f"{name}: {wanted[name]} {reason}; stop what uses it, or set {name} to another address"
         for name, reason in reasons.items()
         if reason
     ]
-
-
-def _why_not(address: str) -> str | None:
-    """Why an address cannot be listened on; None if it can."""
-    if address.startswith("unix:"):
-        return None
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as candidate:
-        # As servers do, so that connections of one that has just ended are no obstacle.
-        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            candidate.bind((host, int(port)))
-        except OSError as error:
-            return "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror or error}"
-    return None
 
 
 def _runtime() -> Finding:

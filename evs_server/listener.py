@@ -5,9 +5,11 @@ The limits are those that hold for every caller, known or not; who may call what
 to a server, so senders that are to have larger messages than readers have one of their own.
 """
 
+import errno
 import ipaddress
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,12 +174,69 @@ def listen(
     except RuntimeError:
         port = 0
     if not port:
-        raise ConfigError(
-            f"cannot listen on {address}: it is taken, or not an address of this machine; "
-            f"stop what uses it, or set {setting} to another",
-            address=address,
-        )
+        raise _refused(setting, address, "is taken, or not an address of this machine")
     return address if is_socket else f"{address.rpartition(':')[0]}:{port}"
+
+
+def check_free(setting: str, address: str) -> None:
+    """
+    Return if an address can be had at this moment, for who would know that before there is something to undo.
+
+    Whoever then listens on it may still find it taken.
+
+    Raises:
+        ConfigError: If it cannot be had.
+    """
+    if reason := why_not_free(address):
+        raise _refused(setting, address, reason)
+
+
+def why_not_free(address: str) -> str | None:
+    """
+    Why an address cannot be had at this moment, in words to follow it; None if it can, or if only a server can tell.
+
+    Of several addresses that a name stands for one is enough, as it is to gRPC.
+    """
+    if address.startswith("unix:"):
+        return "is taken" if _is_answered(address.removeprefix("unix:").removeprefix("//")) else None
+    host, _, port = address.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        return f"cannot be used: {getattr(error, 'strerror', None) or error}"
+    reasons = [_why_not_bound(family, place) for family, _, _, _, place in found]
+    return None if None in reasons else reasons[0]
+
+
+def _is_answered(path: str) -> bool:
+    """Whether somebody listens on a Unix socket: gRPC would take it from him, and its file would go with him."""
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.setblocking(False)
+        try:
+            caller.connect(path)
+        except OSError as error:
+            return error.errno == errno.EAGAIN  # more are waiting to be let in than have room
+    return True
+
+
+def _why_not_bound(family: int, place: tuple[Any, ...]) -> str | None:
+    try:
+        with socket.socket(family) as candidate:
+            # As servers do, so that connections of one that has just ended are no obstacle.
+            candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            candidate.bind(place)
+    except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT:
+            return None  # a machine without IPv6, where a server that is to have [::] makes do with what there is
+        return "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror or error}"
+    return None
+
+
+def _refused(setting: str, address: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"{setting}: cannot listen on {address}: it {reason}; stop what uses it, or set {setting} to another",
+        address=address,
+    )
 
 
 @contextmanager

@@ -20,7 +20,16 @@ from evs_server.certificates import ServerCertificate
 from evs_server.clock import Clock
 from evs_server.config import Settings
 from evs_server.limits import CALLS_MAX
-from evs_server.listener import Door, check_encryption, check_runtime, doors, is_development, listen, server_options
+from evs_server.listener import (
+    Door,
+    check_encryption,
+    check_free,
+    check_runtime,
+    doors,
+    is_development,
+    listen,
+    server_options,
+)
 from evs_server.roles import Role
 from evs_server.tokens import TokenVerifier
 
@@ -76,13 +85,14 @@ async def serving(
 
 def check(settings: Settings, clock: Clock) -> None:
     """
-    Return if there is nothing wrong with keys, certificates and what would go over the addresses; opens nothing.
+    Return if there is nothing wrong with keys, certificates, addresses and what would go over them; opens nothing.
 
     Raises:
-        ConfigError: As ``serving``, but for addresses that are taken.
+        ConfigError: As ``serving``, which may still find an address taken.
     """
     for door in doors(settings):
         _certificate(settings, door)
+        check_free(door.setting, door.address)
     if not is_development(settings):
         TokenVerifier.of(settings, clock)
 

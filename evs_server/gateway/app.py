@@ -44,7 +44,7 @@ from evs_server.store.database import CLOSE_SECONDS as DATABASE_SECONDS
 from evs_server.store.database import Database
 from evs_server.store.growth import DisplayNames, SessionCloses
 from evs_server.store.journal import KeptJournal, claim_log, read_journal
-from evs_server.telemetry.exposition import Watched, exposed
+from evs_server.telemetry.exposition import Watched, check_exposed, exposed
 from evs_server.telemetry.tracing import LAST_EXPORT_SECONDS, check_tracing, open_tracing
 from evs_server.works import Works, once_available
 
@@ -95,6 +95,7 @@ class Gateway:
 
     async def __aenter__(self) -> Self:
         check(self._settings, self._clock)
+        check_exposed(self._settings, "metrics_listen")
         check_tracing(self._settings)
         if self._settings.database_url is None:
             raise ConfigError("EVS_DATABASE_URL: a gateway uses the PostgreSQL that its shards do; set its URL")

@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 from evs_server.certificates import ServerCertificate, expires_at
 from evs_server.config import Settings
 from evs_server.errors import ConfigError
-from evs_server.listener import is_private
+from evs_server.listener import check_free, is_private
 from evs_server.telemetry.families import gauge, histogram
 from evs_server.telemetry.lag import LoopLag
 
@@ -50,6 +50,22 @@ class Watched:
 
     collector: Collector
     not_ready: Callable[[], Sequence[str]]
+
+
+def check_exposed(settings: Settings, field: str) -> None:
+    """
+    Return if there is nothing wrong with the address that a process is to be shown at; opens nothing.
+
+    Raises:
+        ConfigError: As ``exposed``, which may still find the address taken.
+    """
+    setting, address = f"EVS_{field.upper()}", getattr(settings, field)
+    if address is None:
+        return
+    _certificate(settings, setting, address)
+    _host_and_port(setting, address)
+    if field in settings.model_fields_set:
+        check_free(setting, address)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """A whole EVS on a real database: how it starts, what a restart keeps, what it does at the end, and a day's work."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from evs.v1 import evs_pb2 as pb
 
 from evs_server import app
+from evs_server.app import Application
 from evs_server.config import load
 from evs_server.errors import ConfigError, Fenced, OutOfBounds
 from evs_server.ingest import gate
@@ -59,8 +61,8 @@ async def test_nothing_is_served_before_the_database_is_there(database: str, tmp
             await evs.read(ALICE)
         assert StatusCode.UNAVAILABLE == told.code
         assert not evs.application._ready.is_set()
-        [socket] = Path(directory).glob(".s.PGSQL.*[0-9]")
-        (tmp_path / socket.name).symlink_to(socket)
+        [place] = Path(directory).glob(".s.PGSQL.*[0-9]")
+        (tmp_path / place.name).symlink_to(place)
         await within_patience(evs.application.wait_ready())
         assert [True, True] == [await evs.is_healthy(), await evs.is_healthy(SERVICE)]
         assert OPENING_CENTS == (await evs.read(ALICE)).equity.total_equity
@@ -120,6 +122,27 @@ async def test_an_address_that_is_taken_cannot_be_listened_on(database: str, tmp
         with pytest.raises(ConfigError, match=f"cannot listen on {evs.application.address}"):
             async with entered(database, tmp_path, listen=evs.application.address):
                 pass
+
+
+@pytest.mark.parametrize("setting", ["listen", "ingest_listen", "metrics_listen"])
+async def test_an_address_that_is_taken_is_known_before_a_database_is_made(setting: str, tmp_path: Path) -> None:
+    """Nothing is made for an EVS that nobody could call."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        settings = load(**({"data_dir": tmp_path / "data", "listen": "127.0.0.1:0"} | {setting: address}))
+        with pytest.raises(ConfigError, match=f"EVS_{setting.upper()}: cannot listen on {address}: it is taken"):
+            await Application(settings).__aenter__()
+    assert [] == list(tmp_path.iterdir())
+
+
+async def test_a_socket_that_another_evs_listens_on_stays_its_own(database: str, tmp_path: Path) -> None:
+    """A library lets a second one take its place: whoever calls would meet an EVS that only waits for the lead."""
+    address = f"unix:{tmp_path}/evs.sock"
+    async with running(database, tmp_path, listen=address) as evs:
+        with pytest.raises(ConfigError, match=f"EVS_LISTEN: cannot listen on {address}: it is taken"):
+            async with entered(database, tmp_path, listen=address):
+                pass
+        assert await evs.is_healthy()
 
 
 async def test_a_start_that_is_overtaken_during_its_import_ends(
