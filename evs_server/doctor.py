@@ -26,13 +26,14 @@ from evs_server.channel import NOTHING_LISTENS, open_channel, why_unreachable
 from evs_server.clock import SystemClock
 from evs_server.config import Settings
 from evs_server.errors import ConfigError, EvsError
-from evs_server.listener import why_not_free
+from evs_server.listener import is_private, why_not_free
 from evs_server.metrics.health import IDENTITY
 from evs_server.revocation import Revocations
 from evs_server.roles import Role
 from evs_server.store.embedded import running_database
 from evs_server.store.inspection import Inspection, inspect
 from evs_server.store.migrate import pending, read_migrations
+from evs_server.store.spool_replay import spool_place
 from evs_server.telemetry.tracing import check_tracing
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ async def _database(settings: Settings, *, evs_is_there: bool) -> AsyncIterator[
         yield problem("database", error.message)
         return
     if dsn is None:
-        yield ok("database", "embedded, not running now; `evs serve` starts it")
+        yield _no_database(settings, evs_is_there=evs_is_there)
         return
     try:
         seen = await inspect(dsn)
@@ -285,8 +286,40 @@ async def _database(settings: Settings, *, evs_is_there: bool) -> AsyncIterator[
     if seen.start_count is not None:
         yield ok("history", _history(seen))
     if evs_is_there:
+        for finding in _spool(settings, seen):
+            yield finding
         async for finding in _lags(settings, seen):
             yield finding
+
+
+def _no_database(settings: Settings, *, evs_is_there: bool) -> Finding:
+    if not evs_is_there:
+        return ok("database", f"embedded, in {settings.data_dir}, not running now; `evs serve` starts it")
+    return problem(
+        "database",
+        f"not that of the EVS at {settings.server}: no PostgreSQL runs in {settings.data_dir} that this user can see;"
+        " set EVS_DATABASE_URL or EVS_DATA_DIR as that EVS has it, or be its user",
+    )
+
+
+def _spool(settings: Settings, seen: Inspection) -> list[Finding]:
+    """Whether the data directory is that of the EVS that serves, which has made a spool in it before it did."""
+    if seen.database_id is None or not is_private(settings.server):
+        return []  # a cluster has none, and that of another machine cannot be looked for
+    folder = settings.data_dir / "spool"
+    try:
+        spool_place(folder, seen.database_id).stat()
+    except FileNotFoundError:
+        return [
+            problem(
+                "spool",
+                f"none of this database in {folder}: the EVS at {settings.server} has another data directory, or"
+                " another database; set EVS_DATA_DIR and EVS_DATABASE_URL as that EVS has them",
+            )
+        ]
+    except OSError as error:
+        return [problem("spool", f"{folder} cannot be looked at: {error.strerror}; be the user of EVS")]
+    return [ok("spool", f"in {folder}")]
 
 
 def _version(settings: Settings, seen: Inspection) -> Finding:

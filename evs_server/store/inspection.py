@@ -33,6 +33,7 @@ class Inspection:
         event_count: Events ever committed.
         idle_seconds: Since the last commit of EVS; None if there never was one.
         durable_sequences: By source, the highest sequence committed.
+        database_id: By which spools are named; None if none is made for it, since no `evs serve` has begun on it.
     """
 
     server_version: str
@@ -41,6 +42,7 @@ class Inspection:
     event_count: int
     idle_seconds: int | None
     durable_sequences: Mapping[str, int]
+    database_id: str | None
 
 
 async def inspect(dsn: str) -> Inspection:
@@ -73,8 +75,9 @@ async def _inspect(connection: "asyncpg.Connection[asyncpg.Record]") -> Inspecti
     try:
         engine = await connection.fetchrow(_QUERIES["engine"])
         sources = await connection.fetch(_QUERIES["sources"])
+        database_id = await connection.fetchval(_QUERIES["database_id"])
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-        engine, sources = None, []
+        engine, sources, database_id = None, [], None
     return Inspection(
         server_version=server["version"],
         server_number=server["number"],
@@ -82,4 +85,5 @@ async def _inspect(connection: "asyncpg.Connection[asyncpg.Record]") -> Inspecti
         event_count=engine["event_count"] if engine else 0,
         idle_seconds=engine["idle_seconds"] if engine else None,
         durable_sequences={record["source"]: record["applied_sequence"] for record in sources},
+        database_id=database_id,
     )

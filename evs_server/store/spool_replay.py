@@ -67,6 +67,11 @@ async def read_lineage(database: Database) -> Lineage:
     return Lineage(row["database_id"], row["committed_start_number"])
 
 
+def spool_place(folder: Path, database_id: str, number: int = 1) -> Path:
+    """Where a spool of a database is; the first is there as soon as an EVS has begun on both."""
+    return folder / f"{database_id.replace('/', '-')}-{number}"
+
+
 async def recover_with_spools(store: PostgresStore, folder: Path, bytes_max: int) -> tuple[Recovered, Spool]:
     """
     What a start finds once every spool of this database is in it, and the spool to use from now on.
@@ -84,11 +89,11 @@ async def recover_with_spools(store: PostgresStore, folder: Path, bytes_max: int
         Fenced: If a newer start has taken over.
         StoreUnavailable: If the database is away, or the disk fails; call it again.
     """
-    name = (await read_lineage(store.database)).database_id.replace("/", "-")
+    database_id = (await read_lineage(store.database)).database_id
     own: Spool | None = None
     with contextlib.ExitStack() as undo:
         for number in range(1, SPOOLS_MAX + 1):
-            place = folder / f"{name}-{number}"
+            place = spool_place(folder, database_id, number)
             if own is not None and not await asyncio.to_thread(place.exists):
                 break
             try:

@@ -10,6 +10,7 @@ from evs_server import config
 from evs_server.app import Application
 from evs_server.authority import Authority
 from evs_server.doctor import Finding, examine
+from evs_server.store.inspection import inspect
 from tests.integration.running import exchange_at
 from tests.serving import within_patience
 
@@ -143,6 +144,29 @@ async def test_an_evs_that_asks_who_calls_and_takes_events_elsewhere_is_seen_thr
         found = await findings(tmp_path, **given, server=evs.address)
     assert [] == [one for one in found if not one.ok]
     assert Finding("storage", True, "what EVS applies gets stored") in found
+
+
+async def test_another_data_directory_than_that_of_the_evs_that_serves_is_told(tmp_path: Path, database: str) -> None:
+    """What is in the one says nothing of the other: its spool, its keys, its database."""
+    ours, other = tmp_path / "ours", tmp_path / "other"
+    async with Application(config.load(data_dir=ours, listen="127.0.0.1:0", database_url=database)) as evs:
+        await within_patience(evs.wait_ready())
+        given: dict[str, Any] = {"database_url": database, "server": evs.address}
+        assert Finding("spool", True, f"in {ours}/spool") in await findings(ours, **given)
+        spool = await finding("spool", other, **given)
+        unset = await finding("database", other, server=evs.address)
+        elsewhere = f"0.0.0.0:{evs.address.rpartition(':')[2]}"
+        far = await findings(other, database_url=database, server=elsewhere, allow_plaintext=True)
+    assert not spool.ok
+    assert f"the EVS at {evs.address} has another data directory, or another database" in spool.text
+    assert not unset.ok
+    assert f"not that of the EVS at {evs.address}: no PostgreSQL runs in {other}" in unset.text
+    assert [] == [one for one in far if not one.ok or one.subject == "spool"], "that of another machine is not here"
+
+
+async def test_a_database_that_no_evs_has_begun_on_has_no_spool(database: str) -> None:
+    """Nor has that of a cluster, whose shards follow the log instead."""
+    assert None is (await inspect(database)).database_id
 
 
 async def test_what_answers_otherwise_than_it_should_is_told_apart(tmp_path: Path, database: str) -> None:
