@@ -16,6 +16,7 @@ from evs_server.app import Application
 from evs_server.config import load
 from evs_server.errors import ConfigError, Fenced, OutOfBounds
 from evs_server.ingest import gate
+from evs_server.ingest.loader import CHUNK_ACCOUNTS
 from evs_server.limits import EXACT_MAX
 from tests.builders import ALICE, BOB, CAROL, DAY_MS, KICK, NOON_MS, PUNT
 from tests.integration.running import Exchange, entered, exchange_at, of_accounts, running, says_the_same
@@ -328,6 +329,22 @@ async def test_an_account_created_later_counts_each_trade_once(
         [position] = (await evs.positions(NEWCOMER)).positions
         assert (4 * SHARE, OPENING_CENTS) == (position.quantity_bp, read.net_flow)
         assert read.equity.total_equity - read.net_flow == read.equity.realized_pnl + read.equity.unrealized_pnl
+
+
+async def test_more_accounts_created_later_than_are_read_at_once_are_all_taken_in(
+    exchange: Exchange, database: str, tmp_path: Path
+) -> None:
+    async with running(database, tmp_path) as evs:
+        newcomers = range(NEWCOMER, NEWCOMER + CHUNK_ACCOUNTS + 1)
+        await exchange.register(dict.fromkeys(newcomers, 700))
+        for account in newcomers:
+            await exchange.settle(account, account, KICK, "BUY", SHARE, 100)
+        legs = [(account, KICK, BUY, SHARE, 100, 0, account) for account in newcomers]
+        answer = await evs.send(trades(*legs), ticks(1), first=1)
+        assert ([], len(newcomers)) == (list(answer.refusals), answer.accounts_valued)
+        for account in (newcomers[0], newcomers[-1]):
+            equity = (await evs.read(account)).equity
+            assert (700, 100) == (equity.cash_balance, equity.position_value)
 
 
 async def test_what_is_still_to_be_announced_survives_a_restart(

@@ -11,6 +11,7 @@ import pytest
 from evs.v1 import admin_pb2 as pb
 from evs.v1 import admin_pb2_grpc, evs_pb2
 
+from evs_server.reconcile.reconciler import CHUNK_ACCOUNTS
 from tests.builders import ALICE, BOB, KICK, PUNT, SHARE_BP
 from tests.integration.running import Evs, Exchange, exchange_at, running
 from tests.patience import PATIENCE_SECONDS
@@ -120,6 +121,17 @@ async def test_books_that_agree_are_said_to(site: Site) -> None:
         await site.announce(ALICE, wire_side, shares, price, await site.settle(ALICE, side, shares, price))
     response = await site.reconcile()
     assert (2, 0, []) == (response.compared_count, response.busy_count, list(response.accounts))
+
+
+async def test_more_accounts_than_are_read_at_once_are_all_compared(
+    database: str, tmp_path: Path, exchange: Exchange
+) -> None:
+    last = BOB + CHUNK_ACCOUNTS
+    await exchange.register(dict.fromkeys(range(BOB + 1, last + 1), OPENING_CENTS))
+    async with a_site(database, tmp_path, exchange) as site:
+        await site.pay(last, 250)
+        response = await site.reconcile()
+    assert (CHUNK_ACCOUNTS + 2, [last]) == (response.compared_count, [each.account_id for each in response.accounts])
 
 
 async def test_unannounced_cash_is_reported_and_only_on_request_booked_as_a_flow(site: Site) -> None:
