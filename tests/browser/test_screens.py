@@ -35,13 +35,27 @@ STICKS_OUT = """
 WITH_LONG_NAMES = f"""
 () => {{
   const names = ["Bartholomew Featherstonehaugh-Cholmondeley von Hohenzollern", "Y".repeat(60)];
-  const shown = document.querySelectorAll("#lines th > span:first-child, #places th > span:first-child");
+  const shown = document.querySelectorAll("#lines th > span:first-child, #places th span:first-child");
   shown.forEach((name, index) => {{ name.textContent = names[index % 2]; }});
   return [shown.length, document.documentElement.scrollWidth, document.querySelector("#board").clientHeight,
           ({STICKS_OUT})()];
 }}
 """
 """Gives players and traders long names, and measures at once, before the page sets the true ones again."""
+
+
+AS_ONE_OF_MANY = """
+() => {
+  const row = document.querySelector("#places tr[data-own]");
+  const [name, badge] = row.querySelectorAll("th span");
+  row.cells[0].textContent = "128";
+  name.textContent = "Bartholomew Featherstonehaugh-Cholmondeley";
+  const lines = (element) => element.getBoundingClientRect().height / parseFloat(getComputedStyle(element).lineHeight);
+  const [named, marked] = [name.getBoundingClientRect(), badge.getBoundingClientRect()];
+  return [lines(name), marked.left >= named.right, marked.top < named.bottom && named.top < marked.bottom];
+}
+"""
+"""Gives the reader a long name and a place far down, and measures: lines of the name; is the badge beside it?"""
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +110,15 @@ def test_long_names_stay_in_their_cards(open_rich: Opener, width: int) -> None:
     assert width == page_width
     assert board_height < 1_000
     assert [] == sticking_out
+
+
+@pytest.mark.parametrize("width", [WIDE, MIDDLE, NARROW])
+def test_a_long_name_gives_way_to_the_badge_beside_it(open_rich: Opener, width: int) -> None:
+    """However far down one stands: the name is cut short on its line, and one's own place is still marked there."""
+    line_count, is_after, is_level = open_rich(width=width).evaluate(AS_ONE_OF_MANY)
+    assert 1 == round(line_count)
+    assert is_after
+    assert is_level
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])

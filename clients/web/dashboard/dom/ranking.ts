@@ -26,8 +26,10 @@ export class RankingCard {
 }
 
 function newPlace(): HTMLElement {
+  const named = create("div");
+  named.append(create("span"), create("span"));
   const name = create("th");
-  name.append(create("span"), create("span"));
+  name.append(named);
   return createRow(name, [create("td"), name, create("td")]);
 }
 
@@ -35,11 +37,12 @@ function fillPlace(row: HTMLElement, place: Place): void {
   const [rank, name, change] = row.children;
   row.toggleAttribute("data-own", place.own);
   row.toggleAttribute("data-apart", place.apart);
-  if (!(rank && name?.firstElementChild && name.lastElementChild && change instanceof HTMLElement)) return;
+  const [text, badge] = name?.firstElementChild?.children ?? [];
+  if (!(rank && text && badge && change instanceof HTMLElement)) return;
   setText(rank, place.rank);
-  setText(name.firstElementChild, place.name);
-  setText(name.lastElementChild, place.own ? "you" : "");
-  name.lastElementChild.className = place.own ? "kind" : "";
+  setText(text, place.name);
+  setText(badge, place.own ? "you" : "");
+  badge.className = place.own ? "kind" : "";
   setText(change, place.change);
   change.dataset["direction"] = place.direction;
 }
