@@ -14,6 +14,31 @@ SHARE = 10_000
 PLOT_HEIGHT = "document.querySelector('#plot').getBoundingClientRect().height"
 
 
+WATCH_LABELS = """
+() => {
+  const { fillText } = CanvasRenderingContext2D.prototype;
+  window.labels = [];
+  CanvasRenderingContext2D.prototype.fillText = function (text, ...where) {
+    if (/^\\d\\d:\\d\\d/.test(text)) {
+      if (text <= window.labels.at(-1)) window.labels = []; // the axis is drawn again, from the left
+      window.labels.push(text);
+    }
+    return fillText.call(this, text, ...where);
+  };
+}
+"""
+"""Notes the times that the axis is drawn with: what is on a canvas can be seen, but not asked for."""
+
+ARE_ROUND = """
+() => {
+  const times = window.labels.map((label) => label.split(":").reduce((sum, part) => 60 * sum + Number(part), 0));
+  const steps = new Set(times.slice(1).map((time, index) => time - times[index]));
+  const [step] = steps;
+  return steps.size === 1 && [1, 2, 5, 10, 15, 30].includes(step) && times[0] % step === 0;
+}
+"""
+
+
 def database_figures(stage: Stage, account_id: int, version: int) -> dict[str, int]:
     row = stage.row(account_id, version)
     return {column: row[column] for column in FIGURES}
@@ -114,6 +139,23 @@ def test_the_chart_grows_with_the_market(open_screen: Opener, stage: Stage) -> N
         screen.expect_version(stage.price(account_id, symbol, price))
     expect(screen.course).to_have_attribute("data-last", str(OPENING + 10 * (price - 1_000)))
     assert screen.evaluate(PLOT_HEIGHT) > 100
+
+
+def test_the_time_axis_has_its_marks_at_round_times(open_screen: Opener, stage: Stage) -> None:
+    """However little history there is, evenly apart, and again when the window has another width."""
+    account_id = stage.tables.open_account(OPENING)
+    symbol = stage.new_symbol()
+    stage.trade(account_id, symbol, 10 * SHARE, 1_000)
+    screen = open_screen(stage.url)
+    screen.log_in(stage.token(account_id))
+    price = 1_000
+    while screen.bar_count() < 11:
+        price += 1
+        screen.expect_version(stage.price(account_id, symbol, price))
+    screen.evaluate(WATCH_LABELS)
+    for width in (500, 1_280, 360):
+        screen.page.set_viewport_size({"width": width, "height": 900})
+        screen.page.wait_for_function(ARE_ROUND)
 
 
 def test_every_range_shows_its_history_and_what_was_made_in_it(open_screen: Opener, stage: Stage) -> None:

@@ -77,14 +77,9 @@ export function dateOf(unixMs: number): string {
   return FULL_DAY.format(unixMs);
 }
 
-/** Day and month, in UTC. */
-export function utcDayOf(unixMs: number): string {
-  return UTC_DAY.format(unixMs);
-}
-
-/** Month and year, in UTC. */
-export function utcMonthOf(unixMs: number): string {
-  return UTC_MONTH.format(unixMs);
+/** Month and year, in the reader's zone. */
+export function monthOf(unixMs: number): string {
+  return MONTH.format(unixMs);
 }
 
 /** Day, month, year, hours and minutes, in the reader's zone. */
@@ -101,8 +96,7 @@ const COUNT = new Intl.NumberFormat("en-US");
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const MINUTE = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
-const UTC_DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
-const UTC_MONTH = new Intl.DateTimeFormat("en-GB", { month: "short", year: "numeric", timeZone: "UTC" });
+const MONTH = new Intl.DateTimeFormat("en-GB", { month: "short", year: "numeric" });
 const FULL_DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 
 function whole(elapsed: number, unit: number): number {

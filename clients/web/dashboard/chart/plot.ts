@@ -10,39 +10,66 @@ import {
   BaselineSeries,
   CandlestickSeries,
   ColorType,
-  createChart,
+  createChartEx,
   CrosshairMode,
+  defaultHorzScaleBehavior,
   LineStyle,
   type BarPrice,
-  type IChartApi,
+  type IChartApiBase,
+  type IHorzScaleBehavior,
   type ISeriesApi,
+  type TickMark,
+  type TickMarkWeightValue,
   type Time,
   type UTCTimestamp,
 } from "lightweight-charts";
 
 import { formatCents, type Cents, type Resolution } from "../../src/index.js";
-import { axisOffset, tickLabel, timeLabel } from "./axis.js";
+import { markAt, markLabel, stepFor, timeLabel, type Mark, type Step } from "./axis.js";
 import type { Bar } from "./course.js";
 
 /** A line over the range's first value, green above it and red below; or candles. */
 export type Style = "line" | "candles";
 
+type TimePoints = Parameters<IHorzScaleBehavior<Time>["fillWeightsForPoints"]>[0];
+
+/** The library's scale of time, with marks where `axis` wants them: its own stand at hours of UTC, and odd seconds. */
+class RoundTimes extends defaultHorzScaleBehavior() {
+  step: Step = stepFor(0, "1m", 0);
+  resolution: Resolution = "1m";
+
+  override fillWeightsForPoints(points: TimePoints, start: number): void {
+    const last = points[start - 1];
+    let before = last === undefined ? null : this.key(last.time);
+    for (const point of points.slice(start)) {
+      const time = this.key(point.time);
+      // Of two that have no room beside each other the library keeps the one with the greater weight.
+      const mark: number = markAt(this.step, this.resolution, before, time);
+      point.timeWeight = mark as TickMarkWeightValue;
+      before = time;
+    }
+  }
+
+  override formatTickmark({ weight, time }: TickMark): string {
+    const mark: number = weight;
+    return markLabel(mark as Mark, this.key(time));
+  }
+}
+
 /** Draws bars; `onHover` is told the one under the pointer, null when there is none any more. */
 export class Plot {
   readonly #element: HTMLElement;
-  readonly #chart: IChartApi;
+  readonly #times = new RoundTimes();
+  readonly #chart: IChartApiBase<Time>;
   #series: ISeriesApi<"Baseline"> | ISeriesApi<"Candlestick"> | null = null;
   #style: Style = "line";
-  #resolution: Resolution = "1m";
   #bars: readonly Bar[] = [];
-  /** From a bar's time to that on the axis, in seconds. */
-  #offset = 0;
   /** With a span of less than $100 the axis shows cents. */
   #showsCents = true;
 
   constructor(element: HTMLElement, onHover: (bar: Bar | null) => void) {
     this.#element = element;
-    this.#chart = createChart(element, {
+    this.#chart = createChartEx<Time, RoundTimes>(element, this.#times, {
       autoSize: true,
       layout: { attributionLogo: false, fontFamily: getComputedStyle(element).fontFamily, fontSize: 11 },
       // The wheel and the finger belong to the page; ranges are chosen with buttons.
@@ -55,15 +82,18 @@ export class Plot {
         fixLeftEdge: true,
         fixRightEdge: true,
         lockVisibleTimeRangeOnResize: true,
-        tickMarkFormatter: (time: Time, kind: number) => tickLabel(seconds(time), kind, this.#resolution, this.#offset),
+        allowBoldLabels: false,
       },
       localization: {
         priceFormatter: (cents: BarPrice) => this.#axisLabel(cents),
-        timeFormatter: (time: Time) => timeLabel(seconds(time) - this.#offset, this.#resolution),
+        timeFormatter: (time: Time) => timeLabel(seconds(time), this.#times.resolution),
       },
     });
     this.#chart.subscribeCrosshairMove(({ logical }) => {
       onHover(logical === undefined ? null : (this.#bars[Math.round(logical)] ?? null));
+    });
+    this.#chart.timeScale().subscribeSizeChange(() => {
+      if (this.#times.step !== this.#fittingStep()) this.#setBars();
     });
   }
 
@@ -71,11 +101,9 @@ export class Plot {
   draw(bars: readonly Bar[], resolution: Resolution, style: Style): void {
     if (style !== this.#style || this.#series === null) this.#replaceSeries(style);
     this.#style = style;
-    this.#resolution = resolution;
+    this.#times.resolution = resolution;
     this.#bars = bars;
-    this.#offset = axisOffset(bars.at(-1)?.time ?? 0, resolution);
-    this.#chart.applyOptions({ timeScale: { timeVisible: resolution !== "1d", secondsVisible: resolution === "raw" } });
-    this.#series?.setData(bars.map((bar) => this.#point(bar)));
+    this.#setBars();
     this.recolour();
     this.#fit();
   }
@@ -83,7 +111,8 @@ export class Plot {
   /** Draw the newest bars again, from the one with an index on. */
   extend(bars: readonly Bar[], from: number): void {
     this.#bars = bars;
-    for (const bar of bars.slice(from)) this.#series?.update(this.#point(bar));
+    if (this.#times.step !== this.#fittingStep()) this.#setBars();
+    else for (const bar of bars.slice(from)) this.#series?.update(pointOf(bar));
     if (this.#style === "line") this.#series?.applyOptions(this.#lineColours());
     this.#fit();
   }
@@ -115,9 +144,15 @@ export class Plot {
         : this.#chart.addSeries(CandlestickSeries, { ...common, borderVisible: false });
   }
 
-  #point(bar: Bar): { time: UTCTimestamp; value: number } & { open: number; high: number; low: number; close: number } {
-    const { time, open, high, low, last } = bar;
-    return { time: (time + this.#offset) as UTCTimestamp, value: last, open, high, low, close: last };
+  #fittingStep(): Step {
+    return stepFor(this.#bars.length, this.#times.resolution, this.#chart.timeScale().width());
+  }
+
+  /** Draw all bars, with the marks that fit: bars that the library has already would keep the marks that they had. */
+  #setBars(): void {
+    this.#times.step = this.#fittingStep();
+    this.#series?.setData([]);
+    this.#series?.setData(this.#bars.map(pointOf));
   }
 
   #lineColours(): Record<string, unknown> {
@@ -155,6 +190,13 @@ export class Plot {
   #colour(name: string): string {
     return getComputedStyle(this.#element).getPropertyValue(`--${name}`).trim();
   }
+}
+
+function pointOf(
+  bar: Bar,
+): { time: UTCTimestamp; value: number } & Pick<Bar, "open" | "high" | "low"> & { close: number } {
+  const { time, open, high, low, last } = bar;
+  return { time: time as UTCTimestamp, value: last, open, high, low, close: last };
 }
 
 function seconds(time: Time): number {

@@ -4,7 +4,6 @@ import { test } from "node:test";
 
 import { HISTORY_RANGES, RESOLUTIONS } from "../../src/index.js";
 import { pick, seeded } from "../../tests/seeded.js";
-import { tickLabel } from "../chart/axis.js";
 import { BARS_MAX, Course, LENGTH_S, type Bar } from "../chart/course.js";
 import { finestFor, POINTS_MAX, USUAL } from "../chart/resolutions.js";
 import { legendOf, sentenceOf } from "../chart/words.js";
@@ -115,37 +114,58 @@ test("the chart is told in words for who cannot see it", () => {
   assert.equal(legendOf(bars, "1m", bars[0] ?? null)?.change, "$0.00 (0.00%)");
 });
 
-test("the time axis tells hours within a day, and days beyond", () => {
-  const noon = 1_700_049_600;
-  assert.match(tickLabel(noon, 3, "1m", 0), /^\d\d:\d\d$/);
-  assert.match(tickLabel(noon, 4, "raw", 0), /^\d\d:\d\d:\d\d$/);
-  assert.equal(tickLabel(noon, 2, "1h", 0), "15 Nov");
-  assert.equal(tickLabel(noon, 0, "1d", 0), "Nov 2023");
-});
-
 const ZONES = ["UTC", "America/Los_Angeles", "America/New_York", "Asia/Kolkata", "Asia/Tokyo"];
 
 /** What a reader in a zone would see; zones are read when a program starts, so each has one of its own. */
 function inZone(zone: string, expression: string): unknown {
-  const module = new URL("../chart/axis.js", import.meta.url).href;
-  const script = `import(${JSON.stringify(module)}).then((axis) => console.log(JSON.stringify(${expression})))`;
+  const module = (path: string): string => JSON.stringify(new URL(path, import.meta.url).href);
+  const modules = `import(${module("../chart/axis.js")}), import(${module("./labels.js")})`;
+  const script = `Promise.all([${modules}]).then(([axis, { labelsOf }]) => console.log(JSON.stringify(${expression})))`;
   const env = { ...process.env, TZ: zone };
   return JSON.parse(execFileSync(process.execPath, ["--eval", script], { env, encoding: "utf8", timeout: 60_000 }));
 }
 
-test("wherever the reader is, the axis has its days begin at midnight and says the reader's hour", () => {
-  const midnight = 1_700_024_400; // in New York
-  assert.equal(inZone("America/New_York", `axis.axisOffset(${midnight}, "1m")`), 1_700_006_400 - midnight);
-  assert.equal(inZone("America/New_York", 'axis.tickLabel(1_700_006_400, 2, "1h", -18_000)'), "15 Nov");
-  assert.equal(inZone("America/New_York", 'axis.tickLabel(1_700_010_000, 3, "1h", -18_000)'), "01:00");
+test("the time axis is marked at round times, as closely as labels have room", () => {
+  const noon = Date.UTC(2023, 10, 15, 12) / 1_000;
+  const [few, more, wide, narrow, day] = inZone(
+    "UTC",
+    `[labelsOf("raw", ${noon + 17}, 4, 800), labelsOf("raw", ${noon + 17}, 45, 600), labelsOf("raw", ${noon + 17}, 400, 600),
+      labelsOf("raw", ${noon + 17}, 400, 250), labelsOf("1m", ${noon - 43_200}, 1_440, 600)]`,
+  ) as string[][];
+  assert.deepEqual(few, ["12:00:17", "12:00:18", "12:00:19", "12:00:20"]);
+  assert.deepEqual(more, ["12:00:20", "12:00:30", "12:00:40", "12:00:50", "12:01:00"]);
+  assert.deepEqual(wide, ["12:01", "12:02", "12:03", "12:04", "12:05", "12:06"]);
+  assert.deepEqual(narrow, ["12:05"]);
+  assert.deepEqual(day, ["15 Nov", "06:00", "12:00", "18:00"]);
+});
+
+test("over weeks the axis tells Mondays, over months their first days, over years the years", () => {
+  const monday = Date.UTC(2023, 10, 13) / 1_000;
+  const [month, quarter, year] = inZone(
+    "UTC",
+    `[labelsOf("1h", ${monday}, 720, 500), labelsOf("1h", ${monday}, 2_160, 600), labelsOf("1d", ${monday}, 800, 600)]`,
+  ) as string[][];
+  assert.deepEqual(month, ["13 Nov", "20 Nov", "27 Nov", "4 Dec", "11 Dec"]);
+  assert.deepEqual(quarter, ["20 Nov", "4 Dec", "18 Dec", "1 Jan", "15 Jan", "29 Jan"]);
+  assert.deepEqual(year, ["Jan 2024", "Jul 2024", "Jan 2025", "Jul 2025", "Jan 2026"]);
+});
+
+test("a mark is as round for readers elsewhere, and where their clocks change", () => {
+  const noon = Date.UTC(2023, 10, 15, 12) / 1_000;
+  const back = Date.UTC(2023, 10, 5, 0) / 1_000; // six hours before two o'clock comes again in New York
+  assert.deepEqual(inZone("Asia/Kolkata", `labelsOf("1m", ${noon}, 480, 480)`), [
+    ...["18:00", "20:00", "22:00"],
+    "16 Nov",
+  ]);
+  assert.deepEqual(inZone("America/New_York", `labelsOf("5m", ${back}, 216, 600)`), [
+    ...["21:00", "5 Nov", "03:00", "06:00", "09:00", "12:00"],
+  ]);
 });
 
 test("a session is told by its own date, wherever the reader is", () => {
   for (const zone of ZONES) {
     const start = 1_700_006_400; // 15 November, at midnight in UTC
-    const told = inZone(zone, `[axis.timeLabel(${start}, "1d"), (${start} + axis.axisOffset(${start}, "1d"))]`);
-    const [full, axisTime] = told as [string, number];
-    assert.equal(full, "15 Nov 2023", zone);
-    assert.equal(tickLabel(axisTime, 2, "1d", 0), "15 Nov", zone);
+    const told = inZone(zone, `[axis.timeLabel(${start}, "1d"), ...labelsOf("1d", ${start}, 3, 300)]`);
+    assert.deepEqual(told, ["15 Nov 2023", "15 Nov", "16 Nov", "17 Nov"], zone);
   }
 });
