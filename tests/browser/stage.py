@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +32,22 @@ class Stage:
         tables: The exchange's tables.
         data_dir: Where EVS and the bridge keep what they share.
         url: The bridge's page.
+        own_settings: What EVS is told beyond that.
     """
 
-    def __init__(self, tables: ExchangeTables, data_dir: Path, url: str) -> None:
+    def __init__(self, tables: ExchangeTables, data_dir: Path, url: str, **own_settings: str) -> None:
         self.tables = tables
         self.url = url
         self.address = address_in(data_dir)
         self.settings: Settings = load(data_dir=data_dir, server=self.address, bridge_listen="127.0.0.1:0")
+        self._own_settings = own_settings
         self._evs: Command | None = None
         self._symbols = itertools.count(1)
         self._started = ExitStack()
 
     def start_evs(self) -> None:
         """Start EVS; it is ready on return."""
-        started = serving(self.tables.dsn, self.settings.data_dir, listen=self.address)
+        started = serving(self.tables.dsn, self.settings.data_dir, listen=self.address, **self._own_settings)
         self._evs, _ = self._started.enter_context(started)
 
     def kill_evs(self) -> None:
@@ -73,11 +76,11 @@ class Stage:
             caller.trade(account_id, symbol, leg, size, price_cents, settlement_id=settlement_id)
             return self._value(caller, account_id)
 
-    def price(self, account_id: int, symbol: int, price_cents: int) -> int:
-        """A new price and a tick; the version in which an account that holds the symbol shows it."""
+    def price(self, account_id: int, symbol: int, price_cents: int, at: datetime | None = None) -> int:
+        """A new price and a tick, at a time of the market; the version in which a holder of the symbol shows it."""
         with Caller(self.address) as caller:
             caller.price(symbol, price_cents)
-            return self._value(caller, account_id)
+            return self._value(caller, account_id, 0 if at is None else 1_000 * int(at.timestamp()))
 
     def deposit(self, account_id: int, amount_cents: int) -> int:
         """Money in, as the exchange books and announces it, and a tick; the version that shows it."""
@@ -96,8 +99,8 @@ class Stage:
         return dict(row)
 
     @staticmethod
-    def _value(caller: Caller, account_id: int) -> int:
-        caller.tick()
+    def _value(caller: Caller, account_id: int, tick_time: int = 0) -> int:
+        caller.tick(tick_time=tick_time)
         return int(caller.equity(account_id).version)
 
 
@@ -107,14 +110,14 @@ def address_in(data_dir: Path) -> str:
 
 
 @contextmanager
-def stage_on(server: DatabaseServer, data_dir: Path) -> Iterator[Stage]:
+def stage_on(server: DatabaseServer, data_dir: Path, **own_settings: str) -> Iterator[Stage]:
     """An exchange without accounts, an EVS and a bridge."""
     with ExitStack() as stack:
         tables = stack.enter_context(exchange_database(server))
         bridge = stack.enter_context(
             running("bridge", server=address_in(data_dir), data_dir=data_dir, bridge_listen="127.0.0.1:0")
         )
-        stage = Stage(tables, data_dir, bridge.wait_for(r"http://127\.0\.0\.1:\d+/").group())
+        stage = Stage(tables, data_dir, bridge.wait_for(r"http://127\.0\.0\.1:\d+/").group(), **own_settings)
         stack.callback(stage.close)
         stage.start_evs()
         yield stage

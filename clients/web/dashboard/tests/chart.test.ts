@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 
-import { HISTORY_RANGES, RESOLUTIONS } from "../../src/index.js";
+import { HISTORY_RANGES, RESOLUTIONS, type Resolution } from "../../src/index.js";
 import { pick, seeded } from "../../tests/seeded.js";
-import { BARS_MAX, Course, LENGTH_S, type Bar } from "../chart/course.js";
+import { BARS_MAX, Course, LENGTH_S, type Bar, type Change } from "../chart/course.js";
 import { finestFor, POINTS_MAX, USUAL } from "../chart/resolutions.js";
 import { legendOf, sentenceOf } from "../chart/words.js";
 
@@ -38,15 +38,73 @@ test("a value from before the newest bar changes nothing", () => {
   assert.deepEqual(course.bars, [flat(60, 100), flat(120, 110)]);
 });
 
-test("only the bridge knows where an hour or a session begins, so a new one is asked for", () => {
-  for (const resolution of ["1h", "1d"] as const) {
-    const course = new Course();
-    const start = 1_700_001_000; // half past, as in zones that are so
-    course.load(resolution, [flat(start, 100)]);
-    assert.equal(course.follow(value(start + LENGTH_S[resolution] - 1, 101)), "merged");
-    assert.equal(course.follow(value(start + LENGTH_S[resolution], 102)), "rolled");
-    assert.equal(course.bars.at(-1)?.time, start + LENGTH_S[resolution]);
+/** A course of one bar, and what becomes of a value after so many hours of it. */
+function oneBar(resolution: Resolution): { course: Course; after: (hours: number) => Change } {
+  const course = new Course();
+  const start = 1_700_001_000; // half past, as in zones that are so
+  course.load(resolution, [flat(start, 100)]);
+  return { course, after: (hours) => course.follow(value(start + hours * LENGTH_S["1h"], 101)) };
+}
+
+test("a session of 25 hours is one bar to its end", () => {
+  const { course, after } = oneBar("1d");
+  for (const hours of [22.9, 23.9, 24, 24.5, 24.99]) after(hours);
+  assert.equal(course.bars.length, 1);
+});
+
+test("only the bridge knows where a session ends, so it is asked at each time that may be it, once", () => {
+  const { after } = oneBar("1d");
+  assert.equal(after(22.99), "merged");
+  for (const hours of [23, 23.25, 23.75, 24, 24.75]) {
+    assert.equal(after(hours), "rolled");
+    assert.equal(after(hours + 0.01), "merged");
   }
+});
+
+test("a session that has ended after 23 hours is followed by what the bridge says is next", () => {
+  const { course, after } = oneBar("1d");
+  assert.equal(after(23), "rolled");
+  const [first] = course.bars;
+  assert.ok(first);
+  const next = first.time + 23 * LENGTH_S["1h"];
+  course.load("1d", [first, flat(next, 101)]);
+  assert.equal(course.follow(value(next + 1, 102)), "merged");
+  assert.deepEqual(
+    course.bars.map(({ time, last }) => [time, last]),
+    [
+      [first.time, 101],
+      [next, 102],
+    ],
+  );
+});
+
+test("an hour may last half of one less or more", () => {
+  const { course, after } = oneBar("1h");
+  assert.equal(after(0.49), "merged");
+  assert.equal(after(0.5), "rolled");
+  assert.equal(after(1.49), "rolled");
+  assert.equal(course.bars.length, 1);
+});
+
+test("what is surely later than the newest bar begins another, until the bridge says where that begins", () => {
+  for (const [resolution, hours] of [
+    ["1h", 1.5],
+    ["1d", 25],
+  ] as const) {
+    const { course, after } = oneBar(resolution);
+    assert.equal(after(hours), "rolled");
+    assert.deepEqual(
+      course.bars.map(({ time }) => time),
+      [1_700_001_000, 1_700_001_000 + LENGTH_S[resolution]],
+    );
+  }
+});
+
+test("another resolution is asked about anew", () => {
+  const { course, after } = oneBar("1d");
+  assert.equal(after(23), "rolled");
+  course.load("1h", [flat(1_700_001_000 + 22 * LENGTH_S["1h"], 101)]);
+  assert.equal(after(23), "rolled");
 });
 
 test("bars are never more than can be drawn", () => {
