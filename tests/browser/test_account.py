@@ -6,7 +6,7 @@ from collections.abc import Callable
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Opener
-from tests.browser.screen import FIGURES
+from tests.browser.screen import FIGURES, read_dollars
 from tests.browser.stage import OPENING, Stage
 
 SHARE = 10_000
@@ -14,24 +14,26 @@ SHARE = 10_000
 PLOT_HEIGHT = "document.querySelector('#plot').getBoundingClientRect().height"
 
 
-WATCH_LABELS = """
+WATCH_TEXTS = """
 () => {
   const { fillText } = CanvasRenderingContext2D.prototype;
-  window.labels = [];
+  window.texts = [];
   CanvasRenderingContext2D.prototype.fillText = function (text, ...where) {
-    if (/^\\d\\d:\\d\\d/.test(text)) {
-      if (text <= window.labels.at(-1)) window.labels = []; // the axis is drawn again, from the left
-      window.labels.push(text);
-    }
+    window.texts.push(text);
     return fillText.call(this, text, ...where);
   };
 }
 """
-"""Notes the times that the axis is drawn with: what is on a canvas can be seen, but not asked for."""
+"""Notes what the chart is labelled with: what is on a canvas can be seen, but not asked for."""
 
-ARE_ROUND = """
+TIMES_ARE_ROUND = """
 () => {
-  const times = window.labels.map((label) => label.split(":").reduce((sum, part) => 60 * sum + Number(part), 0));
+  const labels = [];
+  for (const text of window.texts.filter((text) => /^\\d\\d:\\d\\d/.test(text))) {
+    if (text <= labels.at(-1)) labels.length = 0; // the axis is drawn again, from the left
+    labels.push(text);
+  }
+  const times = labels.map((label) => label.split(":").reduce((sum, part) => 60 * sum + Number(part), 0));
   const steps = new Set(times.slice(1).map((time, index) => time - times[index]));
   const [step] = steps;
   return steps.size === 1 && [1, 2, 5, 10, 15, 30].includes(step) && times[0] % step === 0;
@@ -152,10 +154,22 @@ def test_the_time_axis_has_its_marks_at_round_times(open_screen: Opener, stage: 
     while screen.bar_count() < 11:
         price += 1
         screen.expect_version(stage.price(account_id, symbol, price))
-    screen.evaluate(WATCH_LABELS)
+    screen.evaluate(WATCH_TEXTS)
     for width in (500, 1_280, 360):
         screen.page.set_viewport_size({"width": width, "height": 900})
-        screen.page.wait_for_function(ARE_ROUND)
+        screen.page.wait_for_function(TIMES_ARE_ROUND)
+
+
+def test_an_account_that_stands_still_has_round_amounts_beside_it(open_screen: Opener, stage: Stage) -> None:
+    """Not every few parts of a cent, of which amounts as they are written would stand unevenly."""
+    screen = open_screen(stage.url)
+    screen.log_in(stage.token(stage.tables.open_account(OPENING)))
+    expect(screen.course).to_have_attribute("data-last", str(OPENING))
+    screen.evaluate(WATCH_TEXTS)
+    screen.page.set_viewport_size({"width": 360, "height": 900})
+    screen.page.wait_for_function("() => window.texts.some((text) => text.startsWith('$'))")
+    amounts = {read_dollars(text) for text in screen.evaluate("window.texts") if text.startswith("$")}
+    assert [] == sorted(amount for amount in amounts if amount % 5)
 
 
 def test_every_range_shows_its_history_and_what_was_made_in_it(open_screen: Opener, stage: Stage) -> None:

@@ -14,6 +14,7 @@ import {
   CrosshairMode,
   defaultHorzScaleBehavior,
   LineStyle,
+  type AutoscaleInfo,
   type BarPrice,
   type IChartApiBase,
   type IHorzScaleBehavior,
@@ -27,6 +28,9 @@ import {
 import { formatCents, type Cents, type Resolution } from "../../src/index.js";
 import { markAt, markLabel, stepFor, timeLabel, type Mark, type Step } from "./axis.js";
 import type { Bar } from "./course.js";
+
+/** The least span of the axis, in cents: what stands still would else be measured in parts of a cent. */
+const SPAN_MIN = 100;
 
 /** A line over the range's first value, green above it and red below; or candles. */
 export type Style = "line" | "candles";
@@ -134,6 +138,7 @@ export class Plot {
     if (this.#series !== null) this.#chart.removeSeries(this.#series);
     const common = {
       priceFormat: { type: "custom", minMove: 1, formatter: (cents: BarPrice) => this.#axisLabel(cents) },
+      autoscaleInfoProvider: (own: () => AutoscaleInfo | null) => atLeastSpan(own()),
       // The legend says the last value in full.
       lastValueVisible: false,
       priceLineStyle: LineStyle.SparseDotted,
@@ -190,6 +195,14 @@ export class Plot {
   #colour(name: string): string {
     return getComputedStyle(this.#element).getPropertyValue(`--${name}`).trim();
   }
+}
+
+/** What the library would show, widened to both sides if it is less than the least span. */
+function atLeastSpan(info: AutoscaleInfo | null): AutoscaleInfo | null {
+  if (info === null || info.priceRange === null) return info;
+  const { minValue, maxValue } = info.priceRange;
+  const lacking = Math.max(0, SPAN_MIN - (maxValue - minValue)) / 2;
+  return { ...info, priceRange: { minValue: minValue - lacking, maxValue: maxValue + lacking } };
 }
 
 function pointOf(
