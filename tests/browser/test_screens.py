@@ -58,6 +58,20 @@ AS_ONE_OF_MANY = """
 """Gives the reader a long name and a place far down, and measures: lines of the name; is the badge beside it?"""
 
 
+WITH_A_BADGE_AND_A_PROFIT = """
+() => {
+  const row = document.querySelector('#lines tr[data-kind="short"]');
+  const cell = row.querySelector('[data-cell="unrealized"]');
+  row.querySelector("th span").textContent = "Rafael Lindqvist";
+  row.querySelector('[data-cell="quantity"]').textContent = "-68";
+  cell.querySelector("data").textContent = "+$162.24";
+  cell.querySelector("small").textContent = "+3.69%";
+  return [cell.querySelector("data"), cell.querySelector("small")].map((part) => part.offsetTop);
+}
+"""
+"""Gives a short position a name and a profit as they usually are; where the amount and its percentage stand."""
+
+
 @pytest.fixture(scope="module")
 def rich_account(stage: Stage) -> tuple[int, int]:
     """An account with large numbers, many positions, one of them short and one closed; its newest version."""
@@ -119,6 +133,12 @@ def test_a_long_name_gives_way_to_the_badge_beside_it(open_rich: Opener, width: 
     assert 1 == round(line_count)
     assert is_after
     assert is_level
+
+
+def test_a_profit_and_its_percentage_share_a_line_on_a_narrow_screen(open_rich: Opener) -> None:
+    """Whatever the name above them takes."""
+    amount_top, percentage_top = open_rich(width=NARROW).evaluate(WITH_A_BADGE_AND_A_PROFIT)
+    assert amount_top == pytest.approx(percentage_top, abs=4)
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
