@@ -10,6 +10,7 @@ itself. Each event gets a digest of its content, the same whichever way it came.
 import itertools
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -24,6 +25,8 @@ from evs_server.model import Batch, Int64Array, Run, UInt64Array, part_of
 
 _SHORT: Final = 128
 """Runs of fewer events are merged into one message before they become arrays: that takes less than arrays of each."""
+_FEW: Final = 64
+"""Fewer events become an array together, by way of a list: that takes less than an array of each column."""
 
 
 # --- requests -----------------------------------------------------------------------------------------------------
@@ -175,15 +178,9 @@ class _Gathering:
         table = np.empty((len(self.form.names), self.count), np.int64)
         numbers = table[: len(table) - len(self.form.texts)]
         start = 0
-        for count, fields, skipped in self.parts:
-            stop = start + count
-            for row, field in zip(numbers, fields, strict=False):
-                if len(field) > skipped:
-                    # By way of an array of its own, which the field can make of itself at once.
-                    taken = np.array(field)
-                    row[start:stop] = taken[skipped:] if skipped else taken
-                else:
-                    row[start:stop] = 0
+        for part in self.parts:
+            stop = start + part.size
+            _fill(numbers[:, start:stop], part)
             start = stop
         return table
 
@@ -191,6 +188,24 @@ class _Gathering:
         if self._merged is not None:
             self.parts.append(_Part(self._merged.count, self._merged.columns, 1))
             self._merged = None
+
+
+def _fill(numbers: Int64Array, part: _Part) -> None:
+    """Write the columns of a part that are numbers, a row for each; what it left out is 0."""
+    count, fields, skipped = part
+    if count < _FEW:
+        # All at once: an array of a column takes as long as a list of so many numbers.
+        listed: list[int] = []
+        for field in fields[: len(numbers)]:
+            listed += field[skipped:] or [0] * count
+        with suppress(OverflowError):  # an unsigned one, of which arrays make a negative
+            numbers[:] = np.array(listed, np.int64).reshape(numbers.shape)
+            return
+    for row, field in zip(numbers, fields, strict=False):
+        if len(field) > skipped:
+            row[:] = np.array(field)[skipped:] if skipped else field
+        else:
+            row[:] = 0
 
 
 class _Merged:
