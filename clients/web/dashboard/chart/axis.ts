@@ -37,7 +37,7 @@ const COARSEST = monthStep(12, 365);
 /** Finest first. */
 const STEPS: readonly Step[] = [
   ...[1, 2, 5, 10, 15, 30].map((seconds) => clockStep(seconds, MARK.SECOND)),
-  ...[1, 2, 5, 15, 30].map((minutes) => clockStep(minutes * MINUTE_S, MARK.MINUTE)),
+  ...[1, 2, 5, 10, 15, 30].map((minutes) => clockStep(minutes * MINUTE_S, MARK.MINUTE)),
   ...[1, 2, 3, 6, 12].map((hours) => clockStep(hours * HOUR_S, MARK.MINUTE)),
   ...[1, 2, 7, 14].map(dayStep),
   monthStep(1, 28),
