@@ -53,7 +53,10 @@ BY_ROLE: Mapping[str, Metadata] = {
 
 
 OVERTAKEN = "Internal error from Core"
-"""What the caller's gRPC says where the status came while a message was being sent, and is lost: 2 times in 1,000."""
+"""
+What the caller's gRPC says where the status came while it was sending a message, and is lost: 2 times in 1,000 of calls
+like these, and always where a caller sends without a pause.
+"""
 ATTEMPTS = 5
 
 
