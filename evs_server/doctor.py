@@ -314,7 +314,8 @@ def _spool(settings: Settings, seen: Inspection) -> list[Finding]:
             problem(
                 "spool",
                 f"none of this database in {folder}: the EVS at {settings.server} has another data directory, or"
-                " another database; set EVS_DATA_DIR and EVS_DATABASE_URL as that EVS has them",
+                " another database, or it is on another machine; set EVS_DATA_DIR and EVS_DATABASE_URL as that EVS has"
+                " them, and be where it is",
             )
         ]
     except OSError as error:

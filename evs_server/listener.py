@@ -165,6 +165,8 @@ def listen(
         ConfigError: If the address cannot be had.
     """
     is_socket = address.startswith("unix:")
+    if is_socket:
+        check_free(setting, address)  # gRPC would take it from whoever listens on it, be it another server of ours
     try:
         if credentials is None or is_socket:
             with _made_with(socket_mode if is_socket else None):

@@ -330,6 +330,14 @@ async def test_plain_text_leaves_the_machine_when_it_is_told_to_and_says_so(
     assert "PLAIN TEXT on 0.0.0.0:0 (EVS_LISTEN)" in caplog.text
 
 
+@pytest.mark.parametrize("scheme", ["unix:", "unix://"])
+async def test_a_socket_that_is_listened_on_is_not_taken_away(secure: Secure, tmp_path: Path, scheme: str) -> None:
+    """Not by a second address of the same EVS either, however it is written."""
+    with pytest.raises(ConfigError, match=r"EVS_INGEST_LISTEN: cannot listen on .*evs\.sock: it is taken"):
+        async with secure(listen=f"unix:{tmp_path}/evs.sock", ingest_listen=f"{scheme}{tmp_path}/evs.sock"):
+            pass
+
+
 async def test_an_address_that_is_taken_is_named(secure: Secure, tmp_path: Path) -> None:
     async with secure() as evs:
         with pytest.raises(ConfigError, match=f"cannot listen on {evs.addresses[0]}.*set EVS_INGEST_LISTEN"):
