@@ -195,6 +195,27 @@ async def test_a_server_that_was_killed_recovers_what_was_committed(data_dir: Pa
         assert 7 == await connection.fetchval("SELECT seven FROM kept")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whose directory a process is in")
+async def test_a_process_that_outlives_its_killed_server_is_ended(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one would that waits for a lock of a killed one: it never notices, and no server could start beside it."""
+    monkeypatch.setattr(embedded, "ORPHAN_SECONDS", 0.2)
+    server = EmbeddedPostgres(data_dir)
+    dsn = await server.start()
+    async with connected(dsn) as connection:
+        await connection.execute("CREATE TABLE kept AS SELECT 7 AS seven")
+        orphan = await connection.fetchval("SELECT pg_backend_pid()")
+        os.kill(orphan, signal.SIGSTOP)
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGKILL)
+        await server.stop()
+        connection.terminate()
+    async with EmbeddedPostgres(data_dir) as again, connected(again) as connection:
+        assert 7 == await connection.fetchval("SELECT seven FROM kept")
+    assert f"process {orphan} of a PostgreSQL that has gone is still there; ending it" in caplog.text
+
+
 async def test_the_server_goes_when_its_evs_is_killed(
     data_dir: Path, other_evs: tuple["subprocess.Popen[str]", int]
 ) -> None:

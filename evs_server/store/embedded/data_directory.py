@@ -26,6 +26,8 @@ from evs_server.store.embedded.installation import ServerUser
 # Not the directory that TMPDIR names: it may be long, and closed to the server's user.
 _SHORT: Final = Path("/tmp")  # noqa: S108 - what we make in it is ours alone (0700) and checked before use
 _OURS: Final = {"cluster", "cluster.new", "evs.pid"}
+_SERVER_PROCESS: Final = "postgres:"
+"""How all processes of a server but the main one call themselves."""
 
 
 class DataDirectory:
@@ -147,6 +149,23 @@ class DataDirectory:
             )
         (self.cluster / "postmaster.pid").unlink(missing_ok=True)
         return None
+
+    def orphans(self) -> list[int]:
+        """
+        Processes of a server on the cluster whose main process has gone; Linux tells of them, other systems do not.
+
+        To be asked where no server runs. One that waits for a lock of a process that was killed never notices.
+        """
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                is_here = (entry / "cwd").readlink() == self.cluster
+            except OSError:  # it has ended, or is none of our business
+                continue
+            words = command_line(int(entry.name)) if is_here else None
+            if words is not None and words.startswith(_SERVER_PROCESS):
+                found.append(int(entry.name))
+        return found
 
     def _refuse_foreign(self) -> None:
         foreign = sorted({entry.name for entry in self.path.iterdir()} - _OURS)

@@ -46,6 +46,9 @@ RESTART_SECONDS_MAX: Final = 30.0
 LASTING_SECONDS: Final = 60.0
 """A server that has run for so long was started well: what ends it then has nothing to do with its start."""
 
+ORPHAN_SECONDS: Final = 5.0
+"""What processes of a server that was killed have to notice it; one that waits for a lock or computes may never."""
+
 _POLL_SECONDS: Final = 0.01
 _DYING_SECONDS: Final = 0.1
 _RESTART_SECONDS_MIN: Final = 0.1
@@ -208,6 +211,8 @@ class EmbeddedPostgres:
         arguments = ["-D", "{directory}"]
         for name, value in settings.items():
             arguments += ["-c", f"{name}={value}"]
+        time = asyncio.get_running_loop().time
+        patient_until = time() + ORPHAN_SECONDS
         try:
             async with asyncio.timeout(READY_SECONDS):
                 while True:
@@ -218,6 +223,8 @@ class EmbeddedPostgres:
                         return
                     if _STILL_DYING not in self._server.output:
                         break
+                    if time() >= patient_until:
+                        _end_orphans(directory)
                     await asyncio.sleep(_DYING_SECONDS)
         except TimeoutError:
             raise ConfigError(
@@ -309,6 +316,14 @@ async def _becomes_ready(server: Child, directory: DataDirectory) -> bool:
         await asyncio.sleep(_POLL_SECONDS)
     await server.wait(PROBE_SECONDS)  # until all that it had to say has been read
     return False
+
+
+def _end_orphans(directory: DataDirectory) -> None:
+    """End what a server that was killed has left, and what keeps another from starting: nothing of it is needed."""
+    for pid in directory.orphans():
+        logger.warning("process %d of a PostgreSQL that has gone is still there; ending it", pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 async def _end_leftover(directory: DataDirectory) -> None:
