@@ -199,13 +199,14 @@ def test_who_runs_a_statement_many_times_is_told_at_once_that_the_connection_is_
 async def _lose_connection(dsn: str, table: str, use: "Callable[[Connection], Awaitable[None]]") -> None:
     """Have the server end the writer's connection while the use of it waits for a table; well before its deadline."""
     opened = await Database.open(dsn)
-    hand = await asyncpg.connect(dsn, timeout=PATIENCE_SECONDS)
+    # Two: what one does while the other is asked is up to the loop, and a connection does one thing at a time.
+    holder, hand = [await asyncpg.connect(dsn, timeout=PATIENCE_SECONDS) for _ in range(2)]
 
     async def use_it() -> None:
         async with opened.connection("prepare it", writer=True) as connection:
             await connection.executemany(MANY, [(b"1",), (b"2",)])
         async with opened.transaction("use it", seconds=4 * PATIENCE_SECONDS, writer=True) as connection:
-            await hand.execute(f"BEGIN; LOCK TABLE {table}")
+            await holder.execute(f"BEGIN; LOCK TABLE {table}")
             await use(connection)
 
     task = asyncio.create_task(use_it())
@@ -215,6 +216,7 @@ async def _lose_connection(dsn: str, table: str, use: "Callable[[Connection], Aw
             await eventually_true(lambda: hand.fetchval(ended, table), "the server waits for the table")
             await task
     finally:
+        await holder.close(timeout=PATIENCE_SECONDS)
         await hand.close(timeout=PATIENCE_SECONDS)
         await opened.close()
 
