@@ -14,7 +14,7 @@ from evs_server.engine.compiled import INT64S, fetch, helper, kernel, type_of
 from evs_server.engine.handle import HANDLE, Marked, read
 from evs_server.engine.index import KEY, key_owner, key_symbol
 from evs_server.engine.rowset import clear, list_rows, next_row, put
-from evs_server.engine.tables import BLOCKS, NO_ROW, Accounts, Blocks, Latest, Lots, Positions, Symbols
+from evs_server.engine.tables import BLOCKS, FIRST_CAPACITY, NO_ROW, Accounts, Blocks, Latest, Lots, Positions, Symbols
 from evs_server.model import VALUATION_COLUMNS, Flag, Int64Array
 
 SNAPSHOT_COLUMNS: Final = len(VALUATION_COLUMNS)
@@ -66,6 +66,8 @@ _UNPRICED_FLAG: Final = int(Flag.UNPRICED)
 _STALE_FLAG: Final = int(Flag.STALE_PRICE)
 _NO_BASE_FLAG: Final = int(Flag.NO_BASE)
 _VIOLATED_FLAG: Final = int(Flag.IDENTITY_VIOLATED)
+
+assert _AT_ONCE <= FIRST_CAPACITY, "rows that are valued in one go are listed in the room for accounts"
 
 
 @helper

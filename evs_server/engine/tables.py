@@ -26,7 +26,8 @@ Rows = TypeVar("Rows", int, Int64Array)
 """One row, or a column of them."""
 
 NO_ROW: Final = -1
-_FIRST_CAPACITY: Final = 64
+FIRST_CAPACITY: Final = 64
+"""Rows that any table has room for."""
 _SMALL: Final = 65_536
 """Rows up to which a table grows by doubling, and moves. Beyond, it grows by a quarter, and stays where it is."""
 _ROWS_MAX: Final = 2**31 - 1
@@ -94,7 +95,7 @@ class Table:
         self._growth = growth
         self._tally = np.zeros(2, np.int64)
         self._room = 0
-        self.reserve(_FIRST_CAPACITY)
+        self.reserve(FIRST_CAPACITY)
 
     @property
     def count(self) -> int:
