@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.browser.screen import Screen
-from tests.browser.stage import Stage, stage_on
+from tests.browser.stage import OPENING, Stage, stage_on
+from tests.builders import SHARE_BP
 from tests.database import DatabaseServer
 from tests.patience import PATIENCE_SECONDS
 
@@ -45,6 +46,20 @@ def stage(embedded_server: DatabaseServer, tmp_path_factory: pytest.TempPathFact
     """EVS and a bridge, for all tests of a module; its exchange does nothing by itself."""
     with stage_on(embedded_server, tmp_path_factory.mktemp("evs")) as stage:
         yield stage
+
+
+@pytest.fixture
+def symbol(stage: Stage) -> int:
+    """A symbol that nobody else trades."""
+    return stage.new_symbol()
+
+
+@pytest.fixture
+def account_id(stage: Stage, symbol: int) -> int:
+    """An account that holds 10 shares of it, bought at $10."""
+    account_id = stage.tables.open_account(OPENING)
+    stage.trade(account_id, symbol, 10 * SHARE_BP, 1_000)
+    return account_id
 
 
 @pytest.fixture

@@ -123,11 +123,8 @@ def test_an_account_that_holds_nothing_is_told_so(open_screen: Opener, stage: St
     expect(screen.page.locator("#holdings")).to_be_hidden()
 
 
-def test_the_chart_grows_with_the_market(open_screen: Opener, stage: Stage) -> None:
+def test_the_chart_grows_with_the_market(open_screen: Opener, stage: Stage, account_id: int, symbol: int) -> None:
     """Its newest bar ends with the newest value, and later values open bars of their own."""
-    account_id = stage.tables.open_account(OPENING)
-    symbol = stage.new_symbol()
-    stage.trade(account_id, symbol, 10 * SHARE, 1_000)
     screen = open_screen(stage.url)
     screen.log_in(stage.token(account_id))
     expect(screen.course).to_have_attribute("data-last", str(OPENING))
@@ -143,11 +140,10 @@ def test_the_chart_grows_with_the_market(open_screen: Opener, stage: Stage) -> N
     assert screen.evaluate(PLOT_HEIGHT) > 100
 
 
-def test_the_time_axis_has_its_marks_at_round_times(open_screen: Opener, stage: Stage) -> None:
+def test_the_time_axis_has_its_marks_at_round_times(
+    open_screen: Opener, stage: Stage, account_id: int, symbol: int
+) -> None:
     """However little history there is, evenly apart, and again when the window has another width."""
-    account_id = stage.tables.open_account(OPENING)
-    symbol = stage.new_symbol()
-    stage.trade(account_id, symbol, 10 * SHARE, 1_000)
     screen = open_screen(stage.url)
     screen.log_in(stage.token(account_id))
     price = 1_000
@@ -172,11 +168,10 @@ def test_an_account_that_stands_still_has_round_amounts_beside_it(open_screen: O
     assert [] == sorted(amount for amount in amounts if amount % 5)
 
 
-def test_every_range_shows_its_history_and_what_was_made_in_it(open_screen: Opener, stage: Stage) -> None:
+def test_every_range_shows_its_history_and_what_was_made_in_it(
+    open_screen: Opener, stage: Stage, account_id: int, symbol: int
+) -> None:
     """Ranges are chosen with buttons, of which one is pressed; each ends with the value of now."""
-    account_id = stage.tables.open_account(OPENING)
-    symbol = stage.new_symbol()
-    stage.trade(account_id, symbol, 10 * SHARE, 1_000)
     stage.price(account_id, symbol, 1_100)
     screen = open_screen(stage.url)
     screen.log_in(stage.token(account_id))

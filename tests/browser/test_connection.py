@@ -12,23 +12,7 @@ from tests.browser.screen import FIGURES
 from tests.browser.stage import OPENING, Stage, bridge_with, stage_on
 from tests.database import DatabaseServer
 
-SHARE = 10_000
-
 CLOCK = r"\d\d:\d\d:\d\d"
-
-
-@pytest.fixture
-def symbol(stage: Stage) -> int:
-    """A symbol that nobody else trades."""
-    return stage.new_symbol()
-
-
-@pytest.fixture
-def account_id(stage: Stage, symbol: int) -> int:
-    """An account that holds 10 shares of it, bought at $10."""
-    account_id = stage.tables.open_account(OPENING)
-    stage.trade(account_id, symbol, 10 * SHARE, 1_000)
-    return account_id
 
 
 @pytest.fixture(scope="module")
